@@ -6,7 +6,7 @@ import { readDeployment } from './deployment.ts';
 import { emulate } from './emulator.ts';
 import type { Options } from './options.ts';
 import { rememberRuntime } from './orphan.ts';
-import { copyDatabase, isNewOrCurrent, migrate, NewerSchemaError, readMigrations } from './schema.ts';
+import { copyDatabase, isNewOrCurrent, migrate, NewerSchemaError, readMigrations, restoreCommands } from './schema.ts';
 import { StartError } from './start-error.ts';
 
 /** The name of the Worker, its database and its bucket. */
@@ -66,12 +66,23 @@ async function upgrade(database: D1Database, dataDir: string): Promise<void> {
     });
     if (copy === '') return;
     const names = applied.length === 1 ? applied[0] : `${applied[0]} to ${applied.at(-1)}`;
-    console.log(`The database was upgraded (${names}). A copy of it as it was before is in ${copy}`);
+    console.log(`The database was upgraded (${names}). ${wayBack(dataDir, copy)}`);
   } catch (error) {
     if (error instanceof NewerSchemaError) throw newerData(dataDir, error);
-    const held = copy === '' ? 'Nothing was changed.' : `A copy of it as it was before is in ${copy}`;
+    const held = copy === '' ? 'Nothing was changed.' : wayBack(dataDir, copy);
     throw new StartError(`The database in ${dataDir} could not be upgraded: ${(error as Error).message}. ${held}`);
   }
+}
+
+/** Says where the copy of the database is, and how to go back to it. */
+function wayBack(dataDir: string, copy: string): string {
+  return `A copy of it as it was before is in ${copy}
+
+To go back, stop the registry, install the version before, and put the copy in place of the database. What was pushed or changed
+since the upgrade is lost then.
+
+${restoreCommands(dataDir, copy)}
+`;
 }
 
 function newerData(dataDir: string, { message }: NewerSchemaError): StartError {

@@ -9,6 +9,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import type { D1Database } from '@cloudflare/workers-types';
+import { quoted } from './shell.ts';
 
 const ROOT = new URL('../../', import.meta.url);
 
@@ -87,7 +88,7 @@ const RECORD = `CREATE TABLE IF NOT EXISTS d1_migrations (
  * databases, so no runtime may be using them.
  */
 export async function isNewOrCurrent(dataDir: string): Promise<boolean> {
-  const folder = join(dataDir, 'storage', 'd1', 'miniflare-D1DatabaseObject');
+  const folder = join(databaseFolder(dataDir), 'miniflare-D1DatabaseObject');
   const files = existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith('.sqlite')) : [];
   const known = (await readMigrations()).map(({ name }) => name).join();
   return files.every((name) => name === 'metadata.sqlite' || migrationsIn(join(folder, name)) === known);
@@ -112,14 +113,27 @@ const KEPT = 2;
 /**
  * Copies the files of the database while nothing writes to them, and removes all but the newest copies.
  * @param before the name of the first migration that will be applied
- * @returns the folder of the copy. To go back, replace the files in `storage/d1` with the files in it
+ * @returns the folder of the copy
  */
 export function copyDatabase(dataDir: string, before: string): string {
   const all = join(dataDir, 'backups');
   const time = new Date().toISOString().replaceAll(/[-:]|\.\d+/g, '');
   const copy = join(all, `${time}-before-${before.replace('.sql', '')}`);
-  cpSync(join(dataDir, 'storage', 'd1'), copy, { recursive: true });
+  cpSync(databaseFolder(dataDir), copy, { recursive: true });
   const old = readdirSync(all).sort().slice(0, -KEPT);
   for (const name of old) rmSync(join(all, name), { recursive: true });
   return copy;
+}
+
+/**
+ * The commands that put a copy in place of the database. They remove the files of the database first: a journal of the newer
+ * database (`-wal`) would be applied to the older one. The aliases `rm` and `cp` of PowerShell understand them too.
+ */
+export function restoreCommands(dataDir: string, copy: string): string {
+  const folder = quoted(databaseFolder(dataDir));
+  return `  rm -r ${folder}\n  cp -r ${quoted(copy)} ${folder}`;
+}
+
+function databaseFolder(dataDir: string): string {
+  return join(dataDir, 'storage', 'd1');
 }

@@ -4,6 +4,7 @@ import { resolve } from 'node:path';
 import { administratorPassword } from '../auth/secrets.ts';
 import { startSettings } from '../env.ts';
 import type { Options } from './options.ts';
+import { IS_POWERSHELL, quoted } from './shell.ts';
 
 /** The host and port at which this machine can reach the registry. */
 export function addressOf({ host, port }: Pick<Options, 'host' | 'port'>): string {
@@ -47,8 +48,7 @@ Ctrl-C ends it.`;
 function passwordCommand({ dataDir }: Options): string {
   const command = 'npm run --silent password';
   if (dataDir === resolve(startSettings({}).dataDir)) return command;
-  const quoted = `'${dataDir.replaceAll("'", process.platform === 'win32' ? "''" : "'\\''")}'`;
-  return process.platform === 'win32' ? `$env:DATA_DIR=${quoted}; ${command}` : `DATA_DIR=${quoted} ${command}`;
+  return IS_POWERSHELL ? `$env:DATA_DIR=${quoted(dataDir)}; ${command}` : `DATA_DIR=${quoted(dataDir)} ${command}`;
 }
 
 /** A warning that other machines can connect without TLS. Empty if only this machine can connect. */

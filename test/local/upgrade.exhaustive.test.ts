@@ -9,7 +9,7 @@ import { promisify } from 'node:util';
 import type { D1Database } from '@cloudflare/workers-types';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { emulate } from '../../src/local/emulator.ts';
-import { copyDatabase, isNewOrCurrent, readMigrations } from '../../src/local/schema.ts';
+import { copyDatabase, isNewOrCurrent, readMigrations, restoreCommands } from '../../src/local/schema.ts';
 import { startRegistry } from '../world/registry.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
@@ -61,7 +61,29 @@ test('a database of a version without numbered migrations is upgraded, and keeps
   const applied = await readDatabase(join(dataDir, 'storage/d1'), 'SELECT name FROM d1_migrations ORDER BY id');
   expect(applied).toEqual((await readMigrations()).map(({ name }) => name));
   expect(await isNewOrCurrent(dataDir)).toBe(true);
+  await goBack(registry.output());
+  expect(await tablesOf(join(dataDir, 'storage/d1'))).not.toContain('d1_migrations');
 });
+
+test('the commands that are printed after an upgrade go back to the database before it, as often as they are run', async () => {
+  const folder = join(dataDir, 'storage/d1');
+  await mkdir(folder, { recursive: true });
+  await writeFile(join(folder, 'database'), 'old');
+  const copy = copyDatabase(dataDir, '0004-c.sql');
+  for (const journal of ['database-wal', 'database-shm']) {
+    await writeFile(join(folder, 'database'), 'new');
+    await writeFile(join(folder, journal), 'a journal of the new database');
+    await promisify(execFile)('sh', ['-ec', restoreCommands(dataDir, copy)]);
+    expect(await readdir(folder)).toEqual(['database']);
+    expect(await readFile(join(folder, 'database'), 'utf8')).toBe('old');
+  }
+});
+
+/** Runs the commands that the program printed after an upgrade. */
+async function goBack(output: string): Promise<void> {
+  const commands = /^ {2}(?:rm|cp) -r .*$/gm;
+  await promisify(execFile)('sh', ['-ec', (output.match(commands) ?? []).join('\n')]);
+}
 
 /** Unpacks the data folder that `fixtures/make-174add3.ts` made. @returns the answers of that version */
 async function unpack(): Promise<{ credentials: Record<string, string>; answers: Record<string, Record<string, unknown>> }> {
