@@ -1,4 +1,4 @@
-/** The HTML page at `/`. It shows how to log in, push and pull, and links to the description of the API. */
+/** The HTML page at `/`. It shows how to log in, push, pull and invite somebody, and links to the description of the API. */
 import { Hono } from 'hono';
 import { html, raw } from 'hono/html';
 import { type AppEnv, originOf } from './context.ts';
@@ -21,15 +21,18 @@ function page(origin: string) {
   const body = html`<main>
 <p class="host">A container registry</p>
 <h1>${host}</h1>
-<p>Log in with your user name. The password is an access key:</p>
+<p>Log in with your user name. The password is an access key. The first administrator's user name is <code>admin</code>:</p>
 <pre tabindex="0">docker login ${host}</pre>
-<p>Push an image. Its name begins with this registry, and then your own name or that of your organization:</p>
+<p>Push an image. <code>NAME</code> is your user name, or an organization where you may push:</p>
 <pre tabindex="0">docker tag hello-world ${host}/NAME/hello-world
 docker push ${host}/NAME/hello-world</pre>
 <p>Pull it. A public image needs no login:</p>
 <pre tabindex="0">docker pull ${host}/NAME/hello-world</pre>
-<p>People, teams, keys, permissions, tags and webhooks are managed by <a href="/api">the HTTP API</a>. An account comes from an
-administrator of this registry.</p>
+<p>Accounts come from an administrator, who invites <code>alice</code> like this. curl asks for the password, and the answer has
+the link for Alice:</p>
+<pre tabindex="0">curl -u admin -X PUT ${origin}/api/v1/users/alice</pre>
+<p>Organizations, teams, keys, permissions, tags and webhooks are managed by <a href="/api">the HTTP API</a> too. The
+documentation is in the folder <code>docs</code> of Berth's source code: begin with <code>docs/README.md</code>.</p>
 </main>`;
   return sheetPage(`${host} · a container registry`, style, body);
 }

@@ -93,6 +93,7 @@ p { margin: 0 0 1rem; }
 .host { color: var(--soft); font-size: .9rem; }
 code, pre { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; font-size: .9rem; }
 a { color: var(--accent); }
-pre { padding: .75rem .9rem; border-radius: 8px; background: var(--well); overflow-x: auto; }
+pre { padding: .75rem .9rem; border-radius: 8px; background: var(--well); overflow-x: auto;
+  white-space: pre-wrap; }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
 `;

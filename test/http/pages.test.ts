@@ -66,8 +66,15 @@ test('the page at the address of the registry shows how to log in and push, and 
   const text = await (await get('/')).text();
   expect(text).toContain('docker login registry.test<');
   expect(text).toContain('docker push registry.test/NAME/hello-world<');
+  expect(text).toContain('user name is <code>admin</code>');
+  expect(text).toContain('curl -u admin -X PUT https://registry.test/api/v1/users/alice<');
   expect(text).toContain('<a href="/api">');
   expect((await world.fetch('POST', '/', { authorization: null })).status).toBe(405);
+});
+
+test.each(['/', '/api', '/join'])('the page %s wraps long commands in a narrow window', async (path) => {
+  const [, style = ''] = /<style[^>]*>(.*)<\/style>/s.exec(await (await get(path)).text()) ?? [];
+  expect(style).toMatch(/pre \{[^}]*white-space: pre-wrap;/);
 });
 
 test.each(['/', '/api'])('the content security policy of the page %s allows its stylesheet', async (path) => {

@@ -51,5 +51,6 @@ dt > code { font-weight: 600; }
   nav { position: sticky; top: 0; align-self: start; max-height: 100vh; overflow-y: auto; padding-top: 1.5rem; }
   nav ul { display: block; } nav li { margin: .3rem 0; }
 }
-@media (max-width: 40rem) { .what { margin-left: 0; width: 100%; } .more { padding: .25rem .75rem 1rem; } }
+@media (max-width: 40rem) { .what { margin-left: 0; width: 100%; } .more { padding: .25rem .75rem 1rem; }
+  pre { white-space: pre-wrap; overflow-wrap: anywhere; } }
 `;
