@@ -66,8 +66,8 @@ export const images = new Hono<AppEnv>({ strict: false })
       group: 'Images',
       summary: 'List the images of a repository',
       description:
-        'All manifests by digest: images, indexes and what they list, signatures and other artifacts. The end is where ' +
-        '`next` is null.',
+        'All manifests: images, indexes and what they list, signatures and other artifacts. They are sorted by digest, as ' +
+        'they are stored, so that a page reads no other rows. Tags can be sorted by time. The end is where `next` is null.',
       query: imageListQuery,
       refusals: { 'repository-unknown': REPOSITORY_UNKNOWN },
       answers: { 200: { description: 'A page of images', schema: pageSchema(imageSummary) } },
