@@ -8,9 +8,9 @@ import type { Credential } from '../auth/credential.ts';
 import { noteUse } from '../auth/directory.ts';
 import { noteOutsideLogin } from '../auth/outside/jobs.ts';
 import { credentialOfAdministrator, credentialOfPassword } from '../auth/passwords.ts';
-import { ANONYMOUS, type Caller, INVALID_TOKEN } from '../auth/policy.ts';
+import { ANONYMOUS, type Caller, EMPTY_TOKEN, INVALID_TOKEN } from '../auth/policy.ts';
 import { loadAuthority } from '../auth/rights/lookup.ts';
-import { verifyAccessToken, verifyRefreshToken } from '../auth/tokens.ts';
+import { isRefreshToken, verifyAccessToken, verifyRefreshToken } from '../auth/tokens.ts';
 import { settings } from '../env.ts';
 import type { JoinedReads } from '../events/batch.ts';
 import { report } from '../telemetry.ts';
@@ -40,7 +40,9 @@ type LimitGuesses = <T>(compare: () => Promise<T | null>) => Promise<T | null>;
  */
 export async function identify(arrival: Arrival, sent: SentCredential | null, limitGuesses: LimitGuesses): Promise<Caller> {
   if (sent === null) return ANONYMOUS;
+  if ('token' in sent && sent.token === '') return EMPTY_TOKEN;
   if ('token' in sent) return (await verifyAccessToken(arrival.env, sent.token, arrival)) ?? INVALID_TOKEN;
+  if (sent.password === '') throw emptyCredential();
   return { subject: '', credential: await credentialByPassword(arrival, sent, limitGuesses), grants: null };
 }
 
@@ -71,6 +73,20 @@ export async function credentialByRefreshToken(arrival: Arrival, token: string):
   if (credential === 'expired') throw expiredLogin(arrival);
   if (!credential) throw endedLogin(arrival);
   return credential;
+}
+
+/**
+ * Refuses a refresh token that is sent as a password without a name. containerd does this after the token service has refused
+ * the token, and shows only the second answer. So that answer also says why the login ended. Other passwords are not refused.
+ * @throws unauthenticated
+ */
+export async function refuseRefreshToken(
+  arrival: Arrival,
+  { name, password }: { name: string; password: string },
+): Promise<void> {
+  if (name !== '' || !isRefreshToken(password)) return;
+  await loadRights(arrival, await credentialByRefreshToken(arrival, password));
+  throw wrongCredentials(arrival);
 }
 
 interface Loading {
@@ -146,6 +162,11 @@ export function wrongCredentials({ client, service }: Client, scope?: string): R
 /** Refuses an access token that is not valid. Clients get another one by themselves. */
 export function invalidToken({ service }: Pick<Arrival, 'service'>, scope?: string): Refusal {
   return refused(`this token is not valid, or has expired: log in again with docker login ${service}`, scope);
+}
+
+/** Refuses a credential without a key, which is what a script sends whose variable is not set. */
+export function emptyCredential(scope?: string): Refusal {
+  return refused('the Authorization header holds no key: is the variable KEY empty?', scope);
 }
 
 /** Refuses a token of a login that has ended. */

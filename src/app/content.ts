@@ -3,7 +3,7 @@
  * without a look at the caller's rights in the database. Every request that changes content reads these rights.
  */
 import { holderOf } from '../auth/credential.ts';
-import { ANONYMOUS, type Caller, INVALID_TOKEN, isGranted } from '../auth/policy.ts';
+import { ANONYMOUS, type Caller, EMPTY_TOKEN, INVALID_TOKEN, isGranted } from '../auth/policy.ts';
 import { type Action, scopeFor } from '../auth/scope.ts';
 import { settings } from '../env.ts';
 import type { Actor } from '../events/event.ts';
@@ -11,7 +11,7 @@ import type { RepositoryName } from '../oci/name.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
 import type { ContentAction } from '../vocabulary/requirements.ts';
 import { actorFor, may } from './access.ts';
-import { howToLogIn, invalidToken } from './authentication.ts';
+import { emptyCredential, howToLogIn, invalidToken } from './authentication.ts';
 import type { Call } from './call.ts';
 import { denial } from './denials.ts';
 import type { UploadReads } from './upload-reads.ts';
@@ -46,6 +46,7 @@ export function requireGrant(
   const { caller } = call;
   const scope = scopeOf(action, repository, source);
   if (caller === ANONYMOUS) throw new Refusal('unauthenticated', { ...howToLogIn(call), challenge: { scope } });
+  if (caller === EMPTY_TOKEN) throw emptyCredential(scope);
   if (caller === INVALID_TOKEN) throw invalidToken(call, scope);
   if (isGranted(caller, action, repository)) return;
   throw new Refusal('unauthenticated', {
@@ -59,6 +60,7 @@ export function requireGrant(
 /** Requires a caller with a valid credential. @throws unauthenticated if there is none, or if the token is not valid */
 export function requireIdentity(call: Pick<ContentCall, 'caller' | 'service'>): void {
   if (call.caller === ANONYMOUS) throw new Refusal('unauthenticated', howToLogIn(call));
+  if (call.caller === EMPTY_TOKEN) throw emptyCredential();
   if (call.caller === INVALID_TOKEN) throw invalidToken(call);
 }
 

@@ -28,6 +28,9 @@ export const ANONYMOUS: Caller = { subject: '', credential: null, grants: null }
 /** A caller with an invalid or expired token. It may do nothing, and the answer says that the token is invalid. */
 export const INVALID_TOKEN: Caller = { subject: '', credential: null, grants: [] };
 
+/** A caller with an empty token, which is what a script sends whose variable is not set. */
+export const EMPTY_TOKEN: Caller = { subject: '', credential: null, grants: [] };
+
 /**
  * True if the grants of an access token include this action. Also true for any other credential, which has no grants. The right
  * may have been revoked since.

@@ -6,7 +6,7 @@
  * The tokens are JWTs. Each kind of token has its own key, `typ` and maximum lifetime, so that no kind is accepted as another.
  * jose checks a fixed algorithm, issuer, audience, type and set of claims. The lifetime is checked here.
  */
-import { errors, type JWTPayload, jwtVerify, SignJWT } from 'jose';
+import { decodeProtectedHeader, errors, type JWTPayload, jwtVerify, SignJWT } from 'jose';
 import type { DigestAlgorithm } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import { type KeyLabel, type Secrets, signingKey, verificationKeys } from '../secrets.ts';
@@ -134,6 +134,15 @@ export async function verifyRefreshToken(
   if (claims === null || claims === 'expired') return claims;
   if (!(await isOfPassword(env, claims))) return null;
   return { ...credentialOf(claims), login: { id: String(claims.login), generation: Number(claims.generation) } };
+}
+
+/** True if the text says that it is a refresh token. The signature is not checked. */
+export function isRefreshToken(text: string): boolean {
+  try {
+    return decodeProtectedHeader(text).typ === REFRESH.typ;
+  } catch {
+    return false;
+  }
 }
 
 /** Makes a login password. @param lifetime seconds. It is reduced to 12 hours if it is longer */

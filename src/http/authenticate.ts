@@ -44,14 +44,15 @@ async function setCaller(c: RequestContext & Setter, bearer: (value: string) => 
 /** The credential in the header. `unreadable` if the scheme is neither Basic nor Bearer, or the value cannot be parsed. */
 function sentIn(header: string, bearer: (value: string) => SentCredential): SentCredential | 'unreadable' {
   const [scheme, value] = partsOf(header);
+  if (value === null) return 'unreadable';
   if (scheme === 'bearer') return bearer(value);
   return (scheme === 'basic' ? parseBasic(value) : null) ?? 'unreadable';
 }
 
-/** The scheme, in lower case, and its value. Several values give an empty value, because it is unclear which one is meant. */
-export function partsOf(header: string): [scheme: string, value: string] {
+/** The scheme, in lower case, and its value. `null` for several values, because it is unclear which one is meant. */
+export function partsOf(header: string): [scheme: string, value: string | null] {
   const [scheme = '', value = '', ...more] = header.trim().split(/[ \t]+/);
-  return [scheme.toLowerCase(), more.length > 0 ? '' : value];
+  return [scheme.toLowerCase(), more.length > 0 ? null : value];
 }
 
 /** The maximum number of characters of a Basic value. No credential in use is as long. */
@@ -83,13 +84,24 @@ export function challengeHeaders(c: RequestContext, refusal: Refusal): Record<st
   return { 'www-authenticate': `${scheme} ${parameters.join(',')}`, 'cache-control': 'no-store' };
 }
 
+/**
+ * Clients that print the parameter `error` of a challenge, and neither `error_description` nor the body: containerd, and docker
+ * with the image store of containerd (containerd, core/remotes/docker/authorizer.go, "server message"). BuildKit is not one of
+ * them: it compares the parameter with `insufficient_scope`, and repeats the request if it is anything else.
+ */
+const PRINTS_ERROR = /\bcontainerd(?:-client)?\//;
+
 function tokenParameters(c: RequestContext, { challenge, message }: Refusal): string[] {
   const { scope, error } = challenge;
   const parameters = [`realm="${originOf(c)}/token"`, `service="${hostOf(c)}"`];
   if (scope) parameters.push(`scope="${scope}"`);
-  if (error) parameters.push(`error="${error}"`);
-  // docker shows `error_description` when a push is refused. The text must be a quoted string in ASCII (RFC 6750, section 3).
-  const isSaid = error !== undefined && message !== REASONS.unauthenticated;
-  if (isSaid) parameters.push(`error_description="${message.replaceAll(/[^ !#-[\]-~]/g, "'")}"`);
-  return parameters;
+  if (!error) return parameters;
+  if (message === REASONS.unauthenticated) return [...parameters, `error="${error}"`];
+  // The text must be a quoted string in ASCII without quotes and backslashes (RFC 6750, section 3).
+  const text = message.replaceAll(/[^ !#-[\]-~]/g, "'");
+  // RFC 6750, section 3.1, has three codes for `error`. These clients print the value and compare it with none of the codes, so
+  // they get the message there: it is all that their users see of a refusal. Other clients get the code.
+  const shown = PRINTS_ERROR.test(c.req.header('user-agent') ?? '') ? text : error;
+  // docker with its own image store shows `error_description` when a push is refused.
+  return [...parameters, `error="${shown}"`, `error_description="${text}"`];
 }

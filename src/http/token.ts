@@ -8,6 +8,7 @@ import {
   credentialByPassword,
   credentialByRefreshToken,
   loadRights,
+  refuseRefreshToken,
   wrongCredentials,
 } from '../app/authentication.ts';
 import { issueToken, repositoriesIn, requestedScopes, startsLogin } from '../app/tokens.ts';
@@ -39,12 +40,13 @@ async function credentialByHeader(c: Context<AppEnv>): Promise<Credential | null
   if (header === undefined) return null;
   const sent = basicIn(header);
   if (sent === null) throw wrongCredentials(arrivalOf(c));
+  await refuseRefreshToken(arrivalOf(c), sent);
   return byPassword(c, sent);
 }
 
 function basicIn(header: string): NamedPassword | null {
   const [scheme, value] = partsOf(header);
-  return scheme === 'basic' ? parseBasic(value) : null;
+  return scheme === 'basic' && value !== null ? parseBasic(value) : null;
 }
 
 type NamedPassword = { name: string; password: string };

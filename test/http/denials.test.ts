@@ -30,12 +30,17 @@ async function allow(user: string, statements: object[]): Promise<void> {
 }
 
 /** Sends a request with a token for a pull or a push, as docker does. @param authorization `null` for no login */
-async function withToken(authorization: string | null, repository: string, push: boolean): Promise<Response> {
+async function withToken(
+  authorization: string | null,
+  repository: string,
+  push: boolean,
+  headers: Record<string, string> = {},
+): Promise<Response> {
   const scope = `repository:${repository}:pull${push ? ',push' : ''}`;
   const answer = await world.fetch('GET', `/token?scope=${scope}`, { authorization });
   const { token } = (await answer.json()) as { token: string };
   const path = push ? 'blobs/uploads/' : 'manifests/v1';
-  return world.fetch(push ? 'POST' : 'GET', `/v2/${repository}/${path}`, { authorization: `Bearer ${token}` });
+  return world.fetch(push ? 'POST' : 'GET', `/v2/${repository}/${path}`, { authorization: `Bearer ${token}`, headers });
 }
 
 async function messageIn(response: Response): Promise<string> {
@@ -58,6 +63,33 @@ const push = (authorization: string | null, repository: string) => told(authoriz
 test('a caller without a login is told to log in, and where', async () => {
   expect(await pull(null, 'acme/api')).toBe('log in first: docker login registry.test');
   expect(await push(null, 'acme/absent')).toBe('log in first: docker login registry.test');
+});
+
+test.each([
+  [
+    'docker with the image store of containerd',
+    'docker/28.5.2 go/go1.27 containerd-client/2.1.9+unknown storage-driver/native',
+    true,
+  ],
+  ['containerd', 'containerd/v2.1.9', true],
+  ['BuildKit, which needs the code', 'buildkit/v0.25', false],
+  ['docker with its own image store', 'docker/28.5.2 go/go1.27 git-commit/3ef3c07 os/linux arch/amd64', false],
+])('%s gets the message in the parameter of the challenge that it prints', async (_, agent, isMessage) => {
+  const response = await withToken(outsider.basic, 'acme/api', true, { 'user-agent': agent });
+  const message = await messageIn(response);
+  const error = isMessage ? message : 'insufficient_scope';
+  expect(response.headers.get('www-authenticate')).toContain(`,error="${error}",error_description="`);
+});
+
+test.each([
+  ['a bearer token', 'Bearer'],
+  ['a password', `Basic ${btoa('otto:')}`],
+])('a caller whose variable with the key is empty is told so, also with %s', async (_, authorization) => {
+  const message = 'the Authorization header holds no key: is the variable KEY empty?';
+  for (const path of ['/api/v1/me', '/v2/', '/v2/acme/api/manifests/v1']) {
+    const response = await world.fetch('GET', path, { authorization });
+    expect([response.status, await response.json()]).toEqual([401, { errors: [{ code: 'UNAUTHORIZED', message }] }]);
+  }
 });
 
 describe('who may not know of a repository', () => {

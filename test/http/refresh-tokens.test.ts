@@ -330,6 +330,38 @@ describe('a refresh token grants the current rights', () => {
   });
 });
 
+describe('a refused refresh token that is sent again as a password without a name, as containerd does', () => {
+  const sendAgain = (token: string) => world.fetch('GET', `/token?scope=${SCOPE}`, { authorization: basicOf('', token) });
+  const ENDED = /^this login was ended, or its access key has expired or was revoked: log in again with docker login/;
+
+  test('is refused with the same message', async () => {
+    const token = await login();
+    await api(world, 'DELETE', '/me/logins', { as: alice.basic });
+    const first = await (await refresh(token)).json();
+    expect(first).toMatchObject({ errors: [{ code: 'UNAUTHORIZED', message: expect.stringMatching(ENDED) }] });
+    const second = await sendAgain(token);
+    expect([second.status, await second.json()]).toEqual([401, first]);
+  });
+
+  test('says whether it has expired', async () => {
+    const token = await login();
+    vi.useFakeTimers({ toFake: ['Date'] });
+    try {
+      vi.advanceTimersByTime(31 * DAY * 1000);
+      const second = await sendAgain(token);
+      expect(await second.json()).toEqual(await (await refresh(token)).json());
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  test('tells nothing about others: a forged one gets the same message', async () => {
+    const token = await forge(world, 'login-password', { sub: 'user:nobody' }, { typ: 'berth-refresh+jwt' });
+    const second = await sendAgain(token);
+    expect(await second.json()).toMatchObject({ errors: [{ message: expect.stringMatching(ENDED) }] });
+  });
+});
+
 describe('a refresh token cannot be confused', () => {
   test('with an access token, a password or a bearer token anywhere', async () => {
     const token = await login();
