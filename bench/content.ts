@@ -29,10 +29,18 @@ export function blobOf(bytes: Buffer): Blob {
 }
 
 export function smallImage(): Image {
-  const config = blobOf(
-    Buffer.from(JSON.stringify({ architecture: 'amd64', os: 'linux', nonce: randomBytes(16).toString('hex') })),
-  );
-  const layers = Array.from({ length: LAYERS }, () => blobOf(randomBytes(SMALL_BYTES)));
+  return imageOf(Array.from({ length: LAYERS }, newLayer), newConfig());
+}
+
+export function newLayer(): Blob {
+  return blobOf(randomBytes(SMALL_BYTES));
+}
+
+export function newConfig(): Blob {
+  return blobOf(Buffer.from(JSON.stringify({ architecture: 'amd64', os: 'linux', nonce: randomBytes(16).toString('hex') })));
+}
+
+export function imageOf(layers: Blob[], config: Blob): Image {
   const describe = ({ bytes, digest }: Blob, mediaType: string) => ({ mediaType, digest, size: bytes.length });
   const document = {
     schemaVersion: 2,

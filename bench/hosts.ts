@@ -81,8 +81,8 @@ async function install(folder: string): Promise<void> {
 }
 
 /** Starts a program as the leader of a process group, so that the processes that it starts can be killed with it. */
-function launch(program: string, args: string[], folder: string) {
-  const env = { ...process.env, OTEL_TRACES_EXPORTER: 'none' };
+export function launch(program: string, args: string[], folder: string, variables: Record<string, string> = {}) {
+  const env = { ...process.env, OTEL_TRACES_EXPORTER: 'none', ...variables };
   const child = spawn(program, args, { env, detached: true, stdio: ['ignore', 'pipe', 'inherit'] });
   const exited = new Promise<void>((resolve) => {
     child.once('exit', () => resolve());

@@ -24,6 +24,8 @@ interface Emulation {
   port: number;
   /** The compatibility date and flags of the runtime. Default: those in wrangler.toml. */
   compatibility?: Deployment['compatibility'];
+  /** Modules of the runtime that the Worker imports, besides `cloudflare:*`. */
+  builtins?: string[];
   /** The values of the text bindings, by their names. */
   variables: Record<string, string>;
   limits?: Record<string, RateLimit>;
@@ -42,7 +44,7 @@ interface Emulation {
 
 /** Starts the Worker, and resolves when `prepare` has succeeded and the Worker serves requests. */
 export async function emulate(emulation: Emulation): Promise<Miniflare> {
-  const contents = await bundle(emulation.main);
+  const contents = await bundle(emulation.main, emulation.builtins);
   const { openAtOnce = false, compatibility = readDeployment().compatibility } = emulation;
   const optionsOf = (listening: boolean) => options({ ...emulation, compatibility }, contents, listening);
   const worker = new Miniflare(optionsOf(openAtOnce));
@@ -153,14 +155,14 @@ function outside(compatibility: Deployment['compatibility']) {
   return { config: { name: OUTSIDE, ...compatibility, manifest: manifestOf(contents), env: { PUBLIC: network }, exports: {} } };
 }
 
-async function bundle(main: string): Promise<string> {
+async function bundle(main: string, builtins: string[] = []): Promise<string> {
   const { outputFiles } = await build({
     entryPoints: [resolve(ROOT, main)],
     bundle: true,
     format: 'esm',
     target: 'es2024',
     conditions: ['workerd', 'worker', 'browser'],
-    external: ['cloudflare:*'],
+    external: ['cloudflare:*', ...builtins],
     write: false,
     logLevel: 'silent',
   });

@@ -1,0 +1,90 @@
+/** Sends the requests of a client, and records which request waited for which others. */
+import { BEGINNING, type Step } from './chain.ts';
+
+export interface Sent {
+  status: number;
+  headers: Headers;
+  text: string;
+}
+
+export interface Sending {
+  headers?: Record<string, string>;
+  body?: Buffer | undefined;
+  /** True if the body is sent in chunks, without a Content-Length. */
+  unsized?: boolean;
+}
+
+/** The numbers of all requests of this process. */
+let numbers = 0;
+
+/** A sequence of requests. */
+export class Lane {
+  last: Step;
+  readonly #url: string;
+
+  constructor(url: string, last: Step = BEGINNING) {
+    this.#url = url;
+    this.last = last;
+  }
+
+  /** @throws Error if the status is not one of `expected` */
+  async send(
+    expected: number[],
+    method: string,
+    path: string,
+    { headers = {}, body, unsized = false }: Sending = {},
+  ): Promise<Sent> {
+    const number = numbers++;
+    const content = body && (unsized ? { body: streamOf(body), duplex: 'half' as const } : { body: new Uint8Array(body) });
+    const response = await fetch(new URL(path, this.#url), {
+      method,
+      headers: { 'x-latency-number': String(number), ...headers },
+      ...content,
+    });
+    const text = await response.text();
+    this.last = { number, after: [this.last], needs: [this.last] };
+    if (expected.includes(response.status)) return { status: response.status, headers: response.headers, text };
+    throw new Error(`${method} ${path} answered ${response.status}, not ${expected}: ${text.slice(0, 500)}`);
+  }
+
+  /** Makes the next request wait for another step too. */
+  waitFor(step: Step): void {
+    this.last = { number: null, after: [this.last, step], needs: [this.last, step] };
+  }
+
+  fork(): Lane {
+    return new Lane(this.#url, this.last);
+  }
+
+  join(lanes: Lane[]): void {
+    const last = lanes.map((lane) => lane.last);
+    this.last = { number: null, after: last, needs: last };
+  }
+
+  /** Does `work` for all items, for at most `width` of them at a time. Goes on when all is done. */
+  async each<T>(width: number, items: T[], work: (item: T, lane: Lane) => Promise<void>): Promise<void> {
+    const left = [...items];
+    const begin = this.last;
+    const done: Lane[] = [];
+    const place = async () => {
+      let previous: Step = begin;
+      for (let item = left.shift(); item !== undefined; item = left.shift()) {
+        const lane = new Lane(this.#url, { number: null, after: [previous], needs: [begin] });
+        await work(item, lane);
+        previous = lane.last;
+        done.push(lane);
+      }
+    };
+    await Promise.all(Array.from({ length: Math.min(width, items.length) }, place));
+    if (done.length > 0) this.join(done);
+  }
+}
+
+function streamOf(bytes: Buffer): ReadableStream {
+  return new ReadableStream({
+    start(controller) {
+      controller.enqueue(new Uint8Array(bytes));
+      controller.close();
+    },
+  });
+}

@@ -1,0 +1,56 @@
+/** Measures one pull or push: its time, and the calls of D1 and R2 that it waited for. */
+import { performance } from 'node:perf_hooks';
+import { type CaseName, prepareCase } from './cases.ts';
+import { type Counts, chainOf, type Kind, longestWay, totalOf, type Visit } from './chain.ts';
+import type { ClientName } from './clients.ts';
+import { Lane } from './lane.ts';
+import { lookAt, type Side, setDelays } from './sides.ts';
+
+export interface Delays {
+  d1: number;
+  r2: number;
+}
+
+export interface Sample {
+  milliseconds: number;
+  requests: number;
+  /** The calls on the critical path. */
+  path: Counts;
+  /** The same if the client had no limit on parallel requests. */
+  shortest: Counts;
+  /** All calls that answers waited for. */
+  total: Counts;
+  /** The calls that no answer waited for. */
+  background: Counts;
+}
+
+/** A pull or push of one side. `null` if the side does not have the case. */
+export async function measure(side: Side, client: ClientName, name: CaseName, delays: Delays): Promise<Sample | null> {
+  if (name === 'pull, public' && !side.isPublic) return null;
+  await setDelays(side, 0, 0);
+  const work = await prepareCase(name, client, side);
+  await lookAt(side);
+  await setDelays(side, delays.d1, delays.r2);
+  const lane = new Lane(side.url);
+  const start = performance.now();
+  await work(lane);
+  const milliseconds = performance.now() - start;
+  const { visits, background } = await lookAt(side);
+  const counted = new Map(visits.map((visit) => [visit.number, visit]));
+  const both = (count: (kind: Kind) => number): Counts => ({ d1: count('d1'), r2: count('r2') });
+  const weight = (kind: Kind) => (number: number) => chainOf(visitOf(counted, number), kind);
+  return {
+    milliseconds,
+    requests: visits.length,
+    path: both((kind) => longestWay(lane.last, weight(kind), 'after')),
+    shortest: both((kind) => longestWay(lane.last, weight(kind), 'needs')),
+    total: both((kind) => visits.reduce((sum, visit) => sum + totalOf(visit, kind), 0)),
+    background,
+  };
+}
+
+function visitOf(visits: Map<number, Visit>, number: number): Visit {
+  const found = visits.get(number);
+  if (!found) throw new Error(`the Worker has not counted request ${number}`);
+  return found;
+}
