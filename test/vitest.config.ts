@@ -1,7 +1,7 @@
 /**
  * The test projects. `workerd` runs in the runtime of Workers on real D1 and R2, and `node` starts the program from outside.
- * `workerd-alone` has the files that need a runtime of their own. `npm test` runs these three. `npm run test:exhaustive` runs
- * `workerd-exhaustive` and `node-exhaustive`, which have all cases of the exhaustive tests.
+ * `workerd-alone` has the files that need a runtime of their own. `npm test` runs these three, without the tests of the tag
+ * `slow`. `npm run test:exhaustive` runs `workerd-exhaustive` and `node-exhaustive`: the tests of the tags `slow` and `walk`.
  */
 import { statfsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -23,8 +23,8 @@ function hasRoom(folder: string): boolean {
   }
 }
 
-const WALKS = ['test/**/*.walk.test.ts', 'test/**/*.exhaustive.test.ts'];
 const LOCAL = 'test/local/**';
+const LOCAL_TESTS = `${LOCAL}/*.test.ts`;
 /** Files that measure the memory of the isolate. Other files leave bodies open on purpose, which would change the result. */
 const ALONE = ['test/storage/memory.test.ts'];
 const schema = await readSchema();
@@ -50,7 +50,7 @@ const inWorkerd = (name: string, test: TestProjectInlineConfiguration['test']): 
     }),
   ],
   // Starting a runtime for each file takes longer than most files: they share one, and newWorld() empties its stores.
-  test: { name, root, isolate: false, testTimeout: 120_000, ...test },
+  test: { name, root, include: ['test/**/*.test.ts'], isolate: false, testTimeout: 120_000, ...test },
 });
 
 const inNode = (name: string, test: TestProjectInlineConfiguration['test']): TestProjectInlineConfiguration => ({
@@ -64,29 +64,16 @@ export default defineConfig({
     maxWorkers: '100%',
     // Only the output of failed tests is shown, because many tests make stores fail on purpose.
     silent: 'passed-only',
+    tags: [
+      { name: 'slow', description: 'Takes more than about 250 ms. Runs in `npm run test:exhaustive` only.' },
+      { name: 'walk', description: 'Has many cases. Runs some of them in `npm test`, and all in `npm run test:exhaustive`.' },
+    ],
     projects: [
-      inWorkerd('workerd', {
-        include: ['test/**/*.test.ts'],
-        exclude: [LOCAL, ...ALONE, 'test/**/*.exhaustive.test.ts'],
-        provide: { exhaustive: false },
-      }),
+      inWorkerd('workerd', { exclude: [LOCAL, ...ALONE], provide: { exhaustive: false } }),
       inWorkerd('workerd-alone', { include: ALONE, isolate: true, provide: { exhaustive: false } }),
-      inNode('node', {
-        include: [`${LOCAL}/*.test.ts`],
-        exclude: ['test/**/*.exhaustive.test.ts'],
-        provide: { exhaustive: false },
-      }),
-      inWorkerd('workerd-exhaustive', {
-        include: WALKS,
-        exclude: [LOCAL],
-        provide: { exhaustive: true },
-        testTimeout: 600_000,
-      }),
-      inNode('node-exhaustive', {
-        include: WALKS.map((walk) => walk.replace('test/**', LOCAL)),
-        provide: { exhaustive: true },
-        testTimeout: 600_000,
-      }),
+      inNode('node', { include: [LOCAL_TESTS], provide: { exhaustive: false } }),
+      inWorkerd('workerd-exhaustive', { exclude: [LOCAL, ...ALONE], provide: { exhaustive: true }, testTimeout: 600_000 }),
+      inNode('node-exhaustive', { include: [LOCAL_TESTS], provide: { exhaustive: true }, testTimeout: 600_000 }),
     ],
   },
 });

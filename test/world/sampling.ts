@@ -1,6 +1,6 @@
 /**
- * Decides how many cases of an exhaustive test run. Files named `*.walk.test.ts` run all cases in `npm run test:exhaustive`,
- * and a few cases in `npm test`. Files named `*.exhaustive.test.ts` run in `npm run test:exhaustive` only.
+ * Decides how many cases of a test run. Files of the tag `walk` run all cases in `npm run test:exhaustive`, and a few cases in
+ * `npm test`.
  */
 import { inject } from 'vitest';
 

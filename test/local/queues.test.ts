@@ -1,4 +1,8 @@
-/** The queues and the schedule of the runtime under `npm start`, with a consumer that records its messages. */
+/**
+ * The queues and the schedule of the runtime under `npm start`, with a consumer that records its messages.
+ *
+ * @module-tag slow
+ */
 import { readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -1,6 +1,8 @@
 /**
  * Concurrent requests to one upload or for one blob. Which one wins is left to chance. Each test checks what holds in any
  * case, and afterwards the stores: invariants, no key written twice, nothing left over.
+ *
+ * @module-tag walk
  */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { violations } from '../../world/checker.ts';

@@ -1,4 +1,8 @@
-/** Events pass through the whole program and the queues of the runtime. `npm run bench:webhooks` sends many more. */
+/**
+ * Events pass through the whole program and the queues of the runtime. `npm run bench:webhooks` sends many more.
+ *
+ * @module-tag slow
+ */
 import { expect, test } from 'vitest';
 import { drain } from './drain.ts';
 

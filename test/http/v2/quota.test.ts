@@ -1,4 +1,8 @@
-/** Quotas of organizations during pushes: the batch that commits content also counts it, and a refused push leaves nothing. */
+/**
+ * Quotas of organizations during pushes: the batch that commits content also counts it, and a refused push leaves nothing.
+ *
+ * @module-tag walk
+ */
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Env } from '../../../src/env.ts';
 import { expireUploads } from '../../../src/registry/uploads/sessions.ts';

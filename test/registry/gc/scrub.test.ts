@@ -1,5 +1,7 @@
 /**
  * The scrub. Missing or damaged content counts as absent and can be pushed again. Only objects that no row names are deleted.
+ *
+ * @module-tag walk
  */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { parseDigest } from '../../../src/oci/digest.ts';

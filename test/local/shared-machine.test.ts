@@ -1,4 +1,8 @@
-/** `npm start` on a machine with other users: they cannot read its files, use its ports or block its start. */
+/**
+ * `npm start` on a machine with other users: they cannot read its files, use its ports or block its start.
+ *
+ * @module-tag slow
+ */
 import { execFile, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { chmod, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';

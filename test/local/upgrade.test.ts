@@ -1,4 +1,8 @@
-/** `npm start` on data of another version: an older database is upgraded without loss, and a newer one is not changed. */
+/**
+ * `npm start` on data of another version: an older database is upgraded without loss, and a newer one is not changed.
+ *
+ * @module-tag slow
+ */
 import { execFile, spawn } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -3,6 +3,8 @@
  * is lost, or the Worker stops. Afterwards all messages are delivered and the schedule runs. Each event was accepted by its
  * endpoint under one id. It was accepted twice only if the Worker stopped between the answer of the endpoint and the save of
  * the result.
+ *
+ * @module-tag walk
  */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { factsOf } from '../../../src/app/deliveries.ts';

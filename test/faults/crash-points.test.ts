@@ -1,6 +1,8 @@
 /**
  * Makes each call to a store fail during a request: the call is refused, its answer is lost, or the Worker stops, before or
  * after the call took effect. An answer is always true, a request without an answer can be repeated, and no invariant breaks.
+ *
+ * @module-tag walk
  */
 import { describe, expect, test } from 'vitest';
 import type { Env } from '../../src/env.ts';

@@ -1,4 +1,8 @@
-/** Lifecycle policies by the API: saved, previewed and carried out, on the real stores. */
+/**
+ * Lifecycle policies by the API: saved, previewed and carried out, on the real stores.
+ *
+ * @module-tag walk
+ */
 
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Actor } from '../../../src/events/event.ts';

@@ -1,6 +1,8 @@
 /**
  * A short run of the soak test, which `npm run soak` runs for hours, and a test of the soak test itself: it must detect a
  * registry that deletes content too early.
+ *
+ * @module-tag slow
  */
 import { expect, test } from 'vitest';
 import { soak } from '../soak/soak.ts';

@@ -1,6 +1,8 @@
 /**
  * Clients push, mount and delete the same few layers while a collector without a grace period runs. A client that was told that
  * content exists can use it. At the end, all acknowledged content exists, and no other content.
+ *
+ * @module-tag walk
  */
 import { expect, test } from 'vitest';
 import {

@@ -1,4 +1,8 @@
-/** Failing endpoints: when they are paused, which delivery probes them, and what happens to pending deliveries. */
+/**
+ * Failing endpoints: when they are paused, which delivery probes them, and what happens to pending deliveries.
+ *
+ * @module-tag walk
+ */
 
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { runScheduled } from '../../../src/cron.ts';

@@ -2,6 +2,8 @@
  * Seeded runs of concurrent clients on failing stores, and tests of the checker, which must find bugs that are put into the
  * bindings. To run more seeds:
  * `VITE_SEEDS=5-200 npm run test:exhaustive -- test/history`.
+ *
+ * @module-tag walk
  */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { EXHAUSTIVE, inFull } from '../world/sampling.ts';

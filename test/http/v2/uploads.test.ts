@@ -1,4 +1,8 @@
-/** Blob uploads: every way through the protocol, in both verification modes. Refusals: `uploads-refused.test.ts`. */
+/**
+ * Blob uploads: every way through the protocol, in both verification modes. Refusals: `uploads-refused.test.ts`.
+ *
+ * @module-tag walk
+ */
 
 import { beforeEach, describe, expect, test } from 'vitest';
 import { contentOf, refusal } from '../../world/images.ts';

@@ -1,6 +1,8 @@
 /**
  * Random sequences of all changes of immutable tags that users may make who are not administrators, with lifecycle rules that
  * include immutable tags.
+ *
+ * @module-tag walk
  */
 import { expect, test } from 'vitest';
 import { collect, wrong } from '../registry/gc/garbage.ts';

@@ -1,4 +1,8 @@
-/** Immutable tags: the rule holds for every way to change a tag, and for concurrent requests. */
+/**
+ * Immutable tags: the rule holds for every way to change a tag, and for concurrent requests.
+ *
+ * @module-tag walk
+ */
 
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { RepositoryName } from '../../../src/oci/name.ts';

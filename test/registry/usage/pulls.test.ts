@@ -1,4 +1,8 @@
-/** The number of pulls. Small numbers are exact. Large numbers are estimates with a known error. Few rows are written. */
+/**
+ * The number of pulls. Small numbers are exact. Large numbers are estimates with a known error. Few rows are written.
+ *
+ * @module-tag walk
+ */
 
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { RepositoryName } from '../../../src/oci/name.ts';

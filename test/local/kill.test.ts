@@ -1,6 +1,8 @@
 /**
  * The program is killed in the middle of pushes and started again on the same data. Acknowledged content exists with the right
  * bytes, other content can be pushed again, and an upload continues at its real offset.
+ *
+ * @module-tag slow
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';

@@ -1,6 +1,8 @@
 /**
  * Failures of the collector: it is killed at every call to a store, runs twice at the same time, or finds corrupt data. Also
  * the cost of a slice.
+ *
+ * @module-tag walk
  */
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Env } from '../../../src/env.ts';

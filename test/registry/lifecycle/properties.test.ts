@@ -1,4 +1,8 @@
-/** Properties of every plan, checked on random repositories and policies. */
+/**
+ * Properties of every plan, checked on random repositories and policies.
+ *
+ * @module-tag walk
+ */
 import fc from 'fast-check';
 import Range from 'semver/classes/range.js';
 import { describe, expect, test } from 'vitest';

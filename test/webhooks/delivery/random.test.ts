@@ -2,6 +2,8 @@
  * Random sequences of all failures: endpoints fail, hang and are slow; consumers stop, run in parallel and lose answers of the
  * database; messages are lost, duplicated and shuffled; queues refuse messages. When the failures end, each subscription gets
  * exactly its events. No delivery is sent again after its success was saved. The same seed gives the same sequence.
+ *
+ * @module-tag walk
  */
 import { beforeEach, expect, test, vi } from 'vitest';
 import { runScheduled } from '../../../src/cron.ts';

@@ -1,4 +1,8 @@
-/** Long lists of referrers: pages limited in number and bytes, with every entry exactly once. */
+/**
+ * Long lists of referrers: pages limited in number and bytes, with every entry exactly once.
+ *
+ * @module-tag walk
+ */
 import { beforeAll, describe, expect, test } from 'vitest';
 import {
   CONFIG_TYPE,

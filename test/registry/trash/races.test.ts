@@ -1,4 +1,8 @@
-/** Restores with concurrent pushes, deletions, purges and restores. In every order, all answers are right. */
+/**
+ * Restores with concurrent pushes, deletions, purges and restores. In every order, all answers are right.
+ *
+ * @module-tag slow
+ */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { violations } from '../../world/checker.ts';
 import {

@@ -1,6 +1,8 @@
 /**
  * Stops a restore, or the deletion of a repository, at every call to a store, before or after the call takes effect. An answer
  * is always true, a request without an answer can be repeated, and nothing is left half done.
+ *
+ * @module-tag walk
  */
 import { describe, expect, test } from 'vitest';
 import type { Env } from '../../../src/env.ts';

@@ -1,6 +1,8 @@
 /**
  * The whole program over real connections: bodies without a length, bodies that break off or stall, ambiguous requests, and
  * answers on the wire.
+ *
+ * @module-tag walk
  */
 
 import { createHash, randomBytes } from 'node:crypto';

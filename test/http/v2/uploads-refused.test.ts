@@ -1,4 +1,8 @@
-/** Uploads that are refused: the code, and that a refusal changes nothing it should not. */
+/**
+ * Uploads that are refused: the code, and that a refusal changes nothing it should not.
+ *
+ * @module-tag walk
+ */
 
 import { beforeEach, describe, expect, test } from 'vitest';
 import { mintAccessToken, sealUpload } from '../../../src/auth/tokens.ts';

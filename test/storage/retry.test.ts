@@ -1,4 +1,8 @@
-/** Transient errors of R2 are retried a limited number of times, unless the request's body was used up. */
+/**
+ * Transient errors of R2 are retried a limited number of times, unless the request's body was used up.
+ *
+ * @module-tag slow
+ */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { violations } from '../world/checker.ts';
 import { contentOf, noise, pushBlob, pushImage, putManifest, refusal, textOf } from '../world/images.ts';

@@ -1,6 +1,8 @@
 /**
  * Upload requests that are sent again because their answers were lost or they were cut off. Each is recognized or refused,
  * and nothing is received twice.
+ *
+ * @module-tag walk
  */
 
 import { beforeEach, describe, expect, test } from 'vitest';
