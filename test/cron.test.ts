@@ -121,7 +121,7 @@ describe.each([0, 1, 2, 3, 4, 5])('run %i of the hour', (slot) => {
     ).run();
   }
 
-  test('makes at most ten calls to the database if there is nothing to do', async () => {
+  test('makes at most ten calls to the database if there is nothing to do', { tags: 'slow' }, async () => {
     await idle();
     const { env, counts } = counting(world.env);
     await runScheduled(env, run());

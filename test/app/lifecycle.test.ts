@@ -42,7 +42,7 @@ beforeEach(async () => {
 
 const as = (person: Person | 'administrator' | null) => callAs(world, person, [REPOSITORY]);
 
-test('policies are saved, deleted, previewed and run by those who administer the repository', async () => {
+test('policies are saved, deleted, previewed and run by those who administer the repository', { tags: 'slow' }, async () => {
   await putLifecycle(await as('administrator'), REPOSITORY, POLICY, null);
   for (const [person, reason] of [
     [null, 'unauthenticated'],

@@ -146,7 +146,7 @@ describe('an organization', () => {
     expect(await reasonOf(world, () => deleteOrganization(call, 'acme', null))).toBe('not-empty');
   });
 
-  test('with its members, teams and robots is changed by owners only', async () => {
+  test('with its members, teams and robots is changed by owners only', { tags: 'slow' }, async () => {
     await expectReasons(
       (call) => [
         () => describeOrganization(call, 'acme', 'mine', null),

@@ -42,7 +42,7 @@ beforeEach(async () => {
 
 const as = (person: Person | 'administrator' | null) => callAs(world, person, [REPOSITORY]);
 
-test('quotas are set by administrators only', async () => {
+test('quotas are set by administrators only', { tags: 'slow' }, async () => {
   for (const [person, reason] of [
     [null, 'unauthenticated'],
     [owner, 'forbidden'],

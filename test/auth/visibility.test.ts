@@ -131,7 +131,7 @@ describe('repositories within reach', () => {
     expect(seen).toEqual([['a/1', 'a/2'], ['a/4', 'a/5'], ['b/2']]);
   });
 
-  test('equal a filter over all names, for any reach and page', async () => {
+  test('equal a filter over all names, for any reach and page', { tags: 'slow' }, async () => {
     await hold(...NAMES);
     const prefixes = fc.string({ unit: fc.constantFrom(...CHARS), maxLength: 3 });
     const name = fc.oneof(fc.constantFrom(...NAMES), fc.constantFrom('zz', 'a/bb/a', 'c'));
@@ -240,7 +240,7 @@ describe('repositories whose policies name a principal', () => {
     expect(await naming(['user:alice', '*'], 'b', 2)).toEqual([]);
   });
 
-  test('equal a filter over all rows, for any principals and page', async () => {
+  test('equal a filter over all rows, for any principals and page', { tags: 'slow' }, async () => {
     const PRINCIPALS = ['user:a', 'team:a/b', 'organization:a', '*'];
     // Some policies name no principal, some name one, and some name all.
     const rows = NAMES.flatMap((repository, n) =>

@@ -53,7 +53,7 @@ describe('a day of the schedule', () => {
   test.each([
     ['rows written', { BACKGROUND_ROWS_WRITTEN: '3000' }, 'rowsWritten', 3000],
     ['rows read', { BACKGROUND_ROWS_READ: '30000' }, 'rowsRead', 30_000],
-  ] as const)('with more garbage than fits ends within its %s', async (name, vars, resource, limit) => {
+  ] as const)('with more garbage than fits ends within its %s', { tags: 'slow' }, async (name, vars, resource, limit) => {
     world = await newWorld(vars);
     const warn = vi.spyOn(console, 'warn').mockImplementation(() => undefined);
     await garbage(6000);
@@ -79,7 +79,9 @@ describe('a day of the schedule', () => {
     expect(spent.rowsRead).toBeLessThanOrEqual(cost.rowsRead);
   });
 
-  test('leaves other jobs their shares: logins are removed and uploads expire while garbage waits', async () => {
+  test('leaves other jobs their shares: logins are removed and uploads expire while garbage waits', {
+    tags: 'slow',
+  }, async () => {
     world = await newWorld({ BACKGROUND_ROWS_WRITTEN: '2000' });
     await garbage(6000);
     await aDay(world.env, 30);
@@ -89,7 +91,7 @@ describe('a day of the schedule', () => {
     expect(await world.env.DB.prepare('SELECT count(*) AS n FROM blobs').first('n')).toBeGreaterThan(4000);
   });
 
-  test('starts with the whole budget: yesterday is another row', async () => {
+  test('starts with the whole budget: yesterday is another row', { tags: 'slow' }, async () => {
     world = await newWorld({ BACKGROUND_ROWS_WRITTEN: '1000' });
     await garbage(6000);
     await aDay(world.env, 30);
@@ -103,7 +105,7 @@ describe('a day of the schedule', () => {
     expect(await world.env.DB.prepare('SELECT count(*) AS n FROM background_days').first('n')).toBe(1);
   });
 
-  test('is unlimited if the setting is 0', async () => {
+  test('is unlimited if the setting is 0', { tags: 'slow' }, async () => {
     world = await newWorld({ BACKGROUND_ROWS_WRITTEN: '0', BACKGROUND_ROWS_READ: '0', BACKGROUND_QUEUE_OPERATIONS: '0' });
     await garbage(3000);
     await aDay(world.env, 40);
@@ -150,7 +152,7 @@ describe('work that somebody requests', () => {
   });
 });
 
-test('a sent message counts as three operations, and none is sent above the budget', async () => {
+test('a sent message counts as three operations, and none is sent above the budget', { tags: 'slow' }, async () => {
   world = await newWorld({ BACKGROUND_QUEUE_OPERATIONS: '12' });
   const { EVENTS } = world.env as unknown as { EVENTS: { sent: number; held: unknown[] } };
   for (let n = 0; n < 10; n++) {

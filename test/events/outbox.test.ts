@@ -57,7 +57,7 @@ describe('the events about one subject', () => {
     ]);
   });
 
-  test('are not numbered by events of others, even with similar names', async () => {
+  test('are not numbered by events of others, even with similar names', { tags: 'slow' }, async () => {
     const names = ['acme/api', 'acme/api2', 'acme', 'acme/api/v2'];
     for (const tag of ['a', 'b']) for (const name of names) await pushImage(world, name, tag);
     await makeOrganization(world, 'acme');

@@ -162,7 +162,7 @@ const CONTESTS: [name: string, make: (world: World) => Promise<Contest>][] = [
   ],
 ];
 
-test.for(CONTESTS)('%s', { timeout: 60_000 }, async ([, make]) => {
+test.for(CONTESTS)('%s', { tags: 'slow', timeout: 60_000 }, async ([, make]) => {
   let current = await newWorld();
   const latest: World = {
     get env() {

@@ -210,7 +210,7 @@ async function callsOf(golden: Change): Promise<string[]> {
 describe.each(Object.entries(CHANGES))('%s', (_, make) => {
   let known: string[] | undefined;
 
-  test.each(inFull(FAULTS, SAMPLED_FAULTS))('survives any call that ends in %s', async (fault) => {
+  test.each(inFull(FAULTS, SAMPLED_FAULTS))('survives any call that ends in %s', { tags: 'slow' }, async (fault) => {
     known ??= await callsOf(make());
     for (const at of indexesOf(known.length, FAULTS.indexOf(fault), FAULTS.length)) {
       const where = `${fault} at ${known[at]} (${at + 1} of ${known.length})`;

@@ -62,6 +62,7 @@ const SEEDED_BUGS: [bug: string, seedBug: SeedBug, about: RegExp, why: RegExp][]
 describe('the checker finds', () => {
   test.each(inFull(SEEDED_BUGS, SEEDED_BUGS.slice(0, 1)))(
     '%s, and names the tag and the few calls that show it',
+    { tags: 'slow' },
     async (_, seedBug, about, why) => {
       const { complaints } = await runSeed(1, seedBug);
       const found = complaints.filter((complaint) => about.test(complaint.about) && complaint.why.includes('no order'));

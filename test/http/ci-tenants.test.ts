@@ -70,7 +70,7 @@ describe('rules of other organizations for the same job', () => {
     expect(await lastActor(world)).toBe('ci:acme/deploy');
   });
 
-  test('do not displace the matching rule, however many there are', async () => {
+  test('do not displace the matching rule, however many there are', { tags: 'slow' }, async () => {
     await jobs.trust('acme/zzz');
     for (let n = 0; n < 30; n++) {
       await jobs.trust(`aaa/rule${n}`, { statements: everything('aaa') });
@@ -205,7 +205,7 @@ describe('limits of rules are', () => {
     expect(await save('aaa/big', long('€'.repeat(250), 1))).toMatch(/^201/);
   });
 
-  test('rules that other organizations save for a job add no rows to its requests', async () => {
+  test('rules that other organizations save for a job add no rows to its requests', { tags: 'slow' }, async () => {
     await jobs.trust('acme/deploy');
     const token = await jobs.token();
     const cost = async () => {

@@ -152,22 +152,24 @@ describe('a password', () => {
     ['whose key was revoked', revoke],
     ['whose key has expired', expireKey],
     ['whose user was disabled', disable],
-  ])('%s, be it the key or a login password', async (_, end) => {
+  ])('%s, be it the key or a login password', { tags: 'slow' }, async (_, end) => {
     const login = await loginPassword();
     await end();
     await atEveryDoor('alice', alice.secret);
     await atEveryDoor('AWS', login);
   });
 
-  test("that is a key, under somebody else's name", () => atEveryDoor('bob', alice.secret));
+  test("that is a key, under somebody else's name", { tags: 'slow' }, () => atEveryDoor('bob', alice.secret));
 
-  test('that is a login password of a user who was logged out', async () => {
+  test('that is a login password of a user who was logged out', { tags: 'slow' }, async () => {
     const login = await loginPassword();
     await logOut();
     await atEveryDoor('AWS', login);
   });
 
-  test('that is a login password which has expired, is for another host, or was signed by another registry', async () => {
+  test('that is a login password which has expired, is for another host, or was signed by another registry', {
+    tags: 'slow',
+  }, async () => {
     const claims = decodeJwt(await loginPassword());
     const typ = { typ: 'berth-login+jwt' };
     const expired = await forge(world, 'login-password', { ...claims, ...past() }, typ);
@@ -194,7 +196,7 @@ describe('a refresh token', () => {
     await post(token);
   });
 
-  test('that has expired, was already used, is for another host, or is really an access token', async () => {
+  test('that has expired, was already used, is for another host, or is really an access token', { tags: 'slow' }, async () => {
     const token = await refreshToken();
     const claims = decodeJwt(token);
     const typ = { typ: 'berth-refresh+jwt' };
@@ -227,7 +229,7 @@ describe("a CI job's token", () => {
     await get('/token', basicOf('ci', await sign(claims())));
   });
 
-  test('whose rule was deleted, and credentials made from it', async () => {
+  test('whose rule was deleted, and credentials made from it', { tags: 'slow' }, async () => {
     const token = await sign({});
     const scope = 'repository:acme/app:pull,push';
     const response = await world.fetch('GET', `/token?offline_token=true&scope=${scope}`, {

@@ -50,7 +50,7 @@ async function age({ env }: World): Promise<void> {
 
 test.for(inFull([1, 2], [1]))(
   'a tag never names another image, in whatever order it is pushed, deleted, expired, purged, restored, rolled back and forgotten (seed %i)',
-  { timeout: 60_000 },
+  { tags: 'slow', timeout: 60_000 },
   async (seed) => {
     const world = await newWorld();
     const { basic } = await inviteUser(world, 'dev');

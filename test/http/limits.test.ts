@@ -187,7 +187,7 @@ test('requests for tokens are limited for each account and address', async () =>
   expect((await from('198.51.100.2', '/token')).status).toBe(200);
 });
 
-test('upload starts are limited for each account, and refused before anything is stored', async () => {
+test('upload starts are limited for each account, and refused before anything is stored', { tags: 'slow' }, async () => {
   const begin = () => world.fetch('POST', '/v2/acme/api/blobs/uploads/');
   expect(await untilRefused(begin)).toBe('429 TOOMANYREQUESTS');
   expect((await begin()).headers.get('retry-after')).toBe('60');
@@ -200,7 +200,9 @@ describe('long-lived logins', () => {
   const offline = '/token?offline_token=true&service=registry';
   const logins = () => world.env.DB.prepare('SELECT count(*) AS n FROM logins').first<number>('n');
 
-  test('are limited to some hundreds a minute for an account, and plain token requests do not count', async () => {
+  test('are limited to some hundreds a minute for an account, and plain token requests do not count', {
+    tags: 'slow',
+  }, async () => {
     world = await newWorld({ LOGINS });
     expect(await refusedAfter(300, () => world.fetch('GET', offline))).toEqual(['200', '429 TOOMANYREQUESTS']);
     expect(await logins()).toBeGreaterThanOrEqual(300);
@@ -305,7 +307,7 @@ describe('the daily limit of an account', () => {
   const open = { limit: async () => ({ success: true }) } as unknown as RateLimit;
   const write = (by: string) => world.fetch('PUT', '/v2/alice/api/manifests/v1', { authorization: by, body: '{}' });
 
-  test('is used up by writes: 429 until 00:00 UTC with a message, while others go on', async () => {
+  test('is used up by writes: 429 until 00:00 UTC with a message, while others go on', { tags: 'slow' }, async () => {
     world = await newWorld({ WRITES: open, EXPENSIVE_READS: open, ACCOUNT_ROWS_WRITTEN: '1000' });
     const [alice, bob] = [await inviteUser(world, 'alice'), await inviteUser(world, 'bob')];
     expect(await answers(300, () => write(alice.basic), '429 TOOMANYREQUESTS')).toContain('429 TOOMANYREQUESTS');

@@ -112,7 +112,7 @@ describe('the administrator can log in', () => {
         }
       },
     ],
-  ] as typeof STUFFINGS)('to a database with %s, and may do everything still', async (_, stuff) => {
+  ] as typeof STUFFINGS)('to a database with %s, and may do everything still', { tags: 'slow' }, async (_, stuff) => {
     await stuff('admin');
     await expectAllWork();
     expect(await pull('acme/api')).toBe(200);
@@ -132,6 +132,7 @@ describe('the administrator can log in', () => {
 describe('a user about whom the database holds more than one request reads', () => {
   test.each(STUFFINGS.slice(0, 2))(
     'keeps working in their own namespace and in other organizations, with %s',
+    { tags: 'slow' },
     async (_, stuff) => {
       await stuff('alice');
       await expectAllWork(alice.basic);
@@ -142,7 +143,7 @@ describe('a user about whom the database holds more than one request reads', () 
     },
   );
 
-  test.each(STUFFINGS.slice(2))('is refused, without an error, with %s', async (_, stuff) => {
+  test.each(STUFFINGS.slice(2))('is refused, without an error, with %s', { tags: 'slow' }, async (_, stuff) => {
     await stuff('alice');
     for (const [method, path] of ways()) {
       const { status } = await world.fetch(method, path, { authorization: alice.basic });
@@ -212,7 +213,7 @@ test('a token for many repositories covers the first ones whose policies one req
   for (const name of names) expect(await granted(name)).toEqual([name]);
 });
 
-test('a dry run about many people in many teams succeeds', async () => {
+test('a dry run about many people in many teams succeeds', { tags: 'slow' }, async () => {
   const numbers = (count: number) => JSON.stringify(Array.from({ length: count }, (_, n) => n));
   const person = "'user:p' || p.value";
   await sql(

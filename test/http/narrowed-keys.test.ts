@@ -123,7 +123,7 @@ describe('a key for acme/web-*', () => {
   const WEB = { actions: 'all actions', repositories: ['acme/web-*'] };
   const SIBLINGS = ['acme/web', 'acme/webx', 'acme/api', 'acme', 'acme/w', 'acmeweb-1', 'other/acme/web-1'];
 
-  test('reaches repositories that begin with that, and no sibling', async () => {
+  test('reaches repositories that begin with that, and no sibling', { tags: 'slow' }, async () => {
     await allow([EVERYTHING]);
     const key = await keyWith(WEB);
     const { grants } = await granted(key.basic, ...['acme/web-1', ...SIBLINGS].map((name) => `repository:${name}:pull,push`));
@@ -389,7 +389,9 @@ describe('a narrowed key of an administrator who owns an organization, and a log
     }
   });
 
-  test('gets the same warning for colleagues, teams, robots and unknown names, even if its owner is an administrator', async () => {
+  test('gets the same warning for colleagues, teams, robots and unknown names, even if its owner is an administrator', {
+    tags: 'slow',
+  }, async () => {
     await api(world, 'PUT', '/organizations/acme/robots/ci', { body: {} });
     for (const administrator of [false, true]) {
       expect((await api(world, 'PATCH', '/users/dev', { body: { administrator } })).status).toBe(200);

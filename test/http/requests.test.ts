@@ -366,7 +366,7 @@ describe('for any request', () => {
   );
   const body = fc.constantFrom('', '{}', 'null', '[]', '{"schemaVersion":2}', '\u0000', 'x'.repeat(1000));
 
-  test('a refusal has the standard form, a code of the specification, and no internal details', async () => {
+  test('a refusal has the standard form, a code of the specification, and no internal details', { tags: 'slow' }, async () => {
     await pushImage(world, 'acme/api', 'v1');
     await fc.assert(
       fc.asyncProperty(

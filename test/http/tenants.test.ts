@@ -161,7 +161,7 @@ describe('events of one tenant', () => {
 });
 
 describe('a right to acme/web and to acme/web-*', () => {
-  test('reaches no sibling, by token or by password', async () => {
+  test('reaches no sibling, by token or by password', { tags: 'slow' }, async () => {
     const carol = await inviteUser(world, 'carol');
     await makeOrganization(world, 'acme', { members: [carol] });
     await makeTeam(world, 'acme', 'web', [carol], [{ actions: 'push and pull', repositories: ['acme/web', 'acme/web-*'] }]);

@@ -90,7 +90,7 @@ describe('a client that sends all of its body before it reads', () => {
     }
   });
 
-  test('is told that the blob it sends again exists', async () => {
+  test('is told that the blob it sends again exists', { tags: 'slow' }, async () => {
     const location = await begin();
     const first = await exchange(registry, `PATCH ${location}`, [`Content-Length: ${long.byteLength}`], long);
     const finish = `PUT ${first?.headers.get('location')}?digest=${digestOf(long)}`;
@@ -98,7 +98,7 @@ describe('a client that sends all of its body before it reads', () => {
     expect((await afterAllIsSent(finish, [`Content-Length: ${long.byteLength}`], long))?.status).toBe(201);
   });
 
-  test('that never ends is still answered', async () => {
+  test('that never ends is still answered', { tags: 'slow' }, async () => {
     const open = await connection(registry);
     open.write(head(registry, 'PATCH /v2/acme/api/blobs/uploads/none', ['Transfer-Encoding: chunked']));
     const sending = setInterval(() => open.write(chunked(randomBytes(1000))), 50);

@@ -154,7 +154,9 @@ describe('the receiver', () => {
     expect((await until(1)).map((line) => line.split(' ')[0])).toEqual(['v6']);
   });
 
-  test('runs after a restart the commands of deliveries that it had accepted when it was killed', async () => {
+  test('runs after a restart the commands of deliveries that it had accepted when it was killed', {
+    tags: 'slow',
+  }, async () => {
     await stop('SIGTERM');
     await start({ SLOW: '30' });
     expect(await send(bodyOf('v1'))).toBe(202);
@@ -163,7 +165,7 @@ describe('the receiver', () => {
     expect((await until(1)).map((line) => line.split(' ')[0])).toEqual(['v1']);
   });
 
-  test('loses no accepted delivery if it was killed while it wrote to its journal', async () => {
+  test('loses no accepted delivery if it was killed while it wrote to its journal', { tags: 'slow' }, async () => {
     await stop('SIGTERM');
     writeFileSync(join(folder, 'deployments.jsonl'), '{"id":"wh_0","sta');
     await start({ SLOW: '30' });

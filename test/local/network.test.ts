@@ -135,7 +135,7 @@ describe('otherwise, a Worker', () => {
     expect((await ask(worker, `http://192.31.196.1:${port}/`)).error).not.toMatch(REFUSED);
   });
 
-  test('may connect to public addresses through NAT64 (RFC 6052)', async () => {
+  test('may connect to public addresses through NAT64 (RFC 6052)', { tags: 'slow' }, async () => {
     expect((await ask(worker, `http://[64:ff9b::192.31.196.1]:${port}/`)).error).not.toMatch(REFUSED);
   });
 
@@ -175,6 +175,7 @@ function endsOf(range: string): string[] {
 
 test.each(['http://no-such-host.invalid/', 'http://10.0.0.1/'])(
   'a failed request to %s is one line in the log, without a stack',
+  { tags: 'slow' },
   async (url) => {
     const said = vi.spyOn(console, 'error').mockImplementation(() => undefined);
     const worker = await startAsker('log', false);

@@ -99,7 +99,7 @@ describe('an invalid value', () => {
     expect(settings({ KEY_MAX_DAYS: '30' })).toMatchObject({ keyDefaultDays: 30, keyMaxDays: 30 });
   });
 
-  test('ends the start in one sentence, without a stack', async () => {
+  test('ends the start in one sentence, without a stack', { tags: 'slow' }, async () => {
     const child = spawn(process.execPath, ['src/local/start.ts'], { cwd: ROOT, env: { ...process.env, DELETION: 'never' } });
     let output = '';
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (data) => (output += data));

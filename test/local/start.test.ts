@@ -76,7 +76,7 @@ describe('the first start', () => {
     expect((await stat(join(registry.dataDir, 'secret'))).mode & 0o077).toBe(0);
   });
 
-  test('prints a command for the password that works as it is in another terminal', async () => {
+  test('prints a command for the password that works as it is in another terminal', { tags: 'slow' }, async () => {
     const [, command = ''] = /\(again: (.*)\)/.exec(registry.output()) ?? [];
     expect(command).toBe(`DATA_DIR='${registry.dataDir}' npm run --silent password`);
     const { DATA_DIR: _, ...env } = process.env;
@@ -84,12 +84,12 @@ describe('the first start', () => {
     expect((await fetch(`${registry.url}/v2/`, { headers: basic(stdout.trim()) })).status).toBe(200);
   });
 
-  test('is the only one on its data', async () => {
+  test('is the only one on its data', { tags: 'slow' }, async () => {
     const second = await start({ DATA_DIR: registry.dataDir, PORT: '1' });
     expect(second).toMatchObject({ code: 1, output: expect.stringContaining('already running on') });
   });
 
-  test('is the only one even if many start at once', async () => {
+  test('is the only one even if many start at once', { tags: 'slow' }, async () => {
     const dataDir = await mkdtemp(join(tmpdir(), 'berth-'));
     const children = [0, 1, 2, 3].map(() => spawn(process.execPath, ['--eval', LOCK_AND_WAIT, dataDir], { cwd: ROOT }));
     const said = await Promise.all(
@@ -100,7 +100,7 @@ describe('the first start', () => {
     await rm(dataDir, { recursive: true });
   });
 
-  test('keeps its port', async () => {
+  test('keeps its port', { tags: 'slow' }, async () => {
     const other = await mkdtemp(join(tmpdir(), 'berth-'));
     const second = await start({ DATA_DIR: other, PORT: new URL(registry.url).port });
     expect(second).toMatchObject({ code: 1, output: expect.stringContaining('something else is using it') });
@@ -124,13 +124,17 @@ test.each([
   ['a way to verify that is none', { VERIFY: 'never' }, 'VERIFY is "never"'],
   ['a folder it cannot make', { DATA_DIR: '/dev/null/data' }, 'DATA_DIR /dev/null/data cannot be used'],
   ['a password that is short', { ADMIN_PASSWORD: 'fifteen letters' }, 'ADMIN_PASSWORD is too short: it must be 16 characters'],
-])('%s is refused in one sentence, without a stack, also where the password is asked for', async (_, env, message) => {
-  for (const program of ['src/local/start.ts', 'src/local/password.ts']) {
-    const ended = await start(env, program);
-    expect(ended, program).toMatchObject({ code: 1, output: expect.stringContaining(message) });
-    expect(ended.output).not.toContain('    at ');
-  }
-});
+])(
+  '%s is refused in one sentence, without a stack, also where the password is asked for',
+  { tags: 'slow' },
+  async (_, env, message) => {
+    for (const program of ['src/local/start.ts', 'src/local/password.ts']) {
+      const ended = await start(env, program);
+      expect(ended, program).toMatchObject({ code: 1, output: expect.stringContaining(message) });
+      expect(ended.output).not.toContain('    at ');
+    }
+  },
+);
 
 test('the password of a folder without a registry is refused in words, and nothing is created', async () => {
   const dataDir = join(await mkdtemp(join(tmpdir(), 'berth-')), 'data');
@@ -160,7 +164,7 @@ describe('a start with a given secret, on a new folder and on every address of t
     expect((await stat(join(parent, 'new'))).mode & 0o077).toBe(0);
   });
 
-  test('prints a password that can be shown again with the same secret only', async () => {
+  test('prints a password that can be shown again with the same secret only', { tags: 'slow' }, async () => {
     const DATA_DIR = join(parent, 'new');
     expect(registry.output()).toContain('npm run --silent password, with the same REGISTRY_SECRET)');
     const { output } = await start({ DATA_DIR, REGISTRY_SECRET: secret }, 'src/local/password.ts');
@@ -179,7 +183,7 @@ describe('a start with a given secret, on a new folder and on every address of t
     expect(output).toMatch(/"insecure-registries": \["[\w.:]+"\]/);
   });
 
-  test('cannot be repeated with another secret', async () => {
+  test('cannot be repeated with another secret', { tags: 'slow' }, async () => {
     await interrupted(registry);
     const env = { DATA_DIR: join(parent, 'new'), PORT: new URL(registry.url).port };
     const ended = await start({ ...env, REGISTRY_SECRET: 'another-secret-of-the-tests-0123456789' });
@@ -223,7 +227,7 @@ describe('a registry that ended', () => {
     expect(await pulled.text()).toBe(body);
   });
 
-  test('because its program was killed leaves its runtime, which the next start ends', async () => {
+  test('because its program was killed leaves its runtime, which the next start ends', { tags: 'slow' }, async () => {
     await killed(registry);
     expect((await fetch(`${registry.url}/v2/`)).status, 'the runtime outlives its program').toBe(401);
     const left = await runtime();
@@ -232,7 +236,7 @@ describe('a registry that ended', () => {
     expect(await login()).toBe(200);
   });
 
-  test('because its runtime was killed gets another one, which a start after a kill ends too', async () => {
+  test('because its runtime was killed gets another one, which a start after a kill ends too', { tags: 'slow' }, async () => {
     const first = await runtime();
     process.kill(first, 'SIGKILL');
     await expect.poll(runtime, { timeout: 20_000 }).not.toBe(first);
@@ -245,7 +249,7 @@ describe('a registry that ended', () => {
   });
 });
 
-test('a left-over runtime that exits between the check and the kill does no harm', async () => {
+test('a left-over runtime that exits between the check and the kill does no harm', { tags: 'slow' }, async () => {
   const dataDir = await mkdtemp(join(tmpdir(), 'berth-'));
   const bin = join(dataDir, 'bin');
   await mkdir(bin);

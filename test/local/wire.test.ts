@@ -48,7 +48,7 @@ describe.each(inFull(MODES, MODES.slice(0, 1)))('VERIFY=%s', (verify) => {
     return answer?.status === 200 ? digestOf(answer.body) : (answer?.status ?? 0);
   }
 
-  test('a PATCH in chunks, without Content-Length, is accepted', async () => {
+  test('a PATCH in chunks, without Content-Length, is accepted', { tags: 'slow' }, async () => {
     for (const size of [0, 1, 100_000, PART, 2 * PART + 1234]) {
       const bytes = randomBytes(size);
       const body = Buffer.concat([chunked(bytes), Buffer.from(LAST_CHUNK)]);
@@ -60,7 +60,7 @@ describe.each(inFull(MODES, MODES.slice(0, 1)))('VERIFY=%s', (verify) => {
     }
   });
 
-  test('a PUT in chunks, without Content-Length, is accepted', async () => {
+  test('a PUT in chunks, without Content-Length, is accepted', { tags: 'slow' }, async () => {
     const bytes = randomBytes(PART + 77);
     const body = Buffer.concat([chunked(bytes), Buffer.from(LAST_CHUNK)]);
     const request = `PUT ${await begin()}?digest=${digestOf(bytes)}`;
@@ -68,7 +68,7 @@ describe.each(inFull(MODES, MODES.slice(0, 1)))('VERIFY=%s', (verify) => {
     expect(await pull(digestOf(bytes))).toBe(digestOf(bytes));
   });
 
-  test('a PUT that breaks off stores nothing, even if what arrived has the right digest', async () => {
+  test('a PUT that breaks off stores nothing, even if what arrived has the right digest', { tags: 'slow' }, async () => {
     const bytes = randomBytes(300);
     const location = await begin();
     for (const lines of [['Content-Length: 1000'], ['Transfer-Encoding: chunked']]) {
@@ -84,7 +84,9 @@ describe.each(inFull(MODES, MODES.slice(0, 1)))('VERIFY=%s', (verify) => {
     expect((await finish(location, digestOf(bytes), bytes))?.status).toBe(201);
   });
 
-  test('a PATCH in chunks that breaks off keeps complete parts; the status says how many, and the upload continues there', async () => {
+  test('a PATCH in chunks that breaks off keeps complete parts; the status says how many, and the upload continues there', {
+    tags: 'slow',
+  }, async () => {
     const bytes = randomBytes(3 * PART);
     const location = await begin();
     const open = await connection(registry);
@@ -98,7 +100,9 @@ describe.each(inFull(MODES, MODES.slice(0, 1)))('VERIFY=%s', (verify) => {
     expect(await pull(digestOf(bytes))).toBe(digestOf(bytes));
   });
 
-  test('a PATCH of known length that breaks off leaves a correct status, from which the upload continues', async () => {
+  test('a PATCH of known length that breaks off leaves a correct status, from which the upload continues', {
+    tags: 'slow',
+  }, async () => {
     const bytes = randomBytes(2 * PART);
     const location = await begin();
     await exchange(registry, `PATCH ${location}`, ['Content-Length: 1000'], bytes.subarray(0, 1000));

@@ -91,7 +91,7 @@ describe('an invalid header is refused, and never means no condition', () => {
     ['blanks in a tag', (size) => `"${' '.repeat(size)}`],
     ['blanks', (size) => `${' '.repeat(size)}x`],
     ['commas', (size) => `${','.repeat(size)}x`],
-  ])('in time that grows with its length only: %s', (_, text) => {
+  ])('in time that grows with its length only: %s', { tags: 'slow' }, (_, text) => {
     const workOf = (size: number) => {
       const header = text(size);
       return () => expect(() => match(header)).toThrow(Refusal);

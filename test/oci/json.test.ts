@@ -7,7 +7,7 @@ const encode = (text: string) => new TextEncoder().encode(text);
 const parse = (text: string) => parseStrictJson(encode(text)).value;
 
 describe('strict JSON', () => {
-  test('has the same result as JSON.parse, and the text is kept unchanged', () => {
+  test('has the same result as JSON.parse, and the text is kept unchanged', { tags: 'slow' }, () => {
     fc.assert(
       fc.property(fc.json({ stringUnit: 'binary' }), fc.constantFrom('', ' ', '\n', '\r\n\t'), (json, space) => {
         const text = `${space}${json}${space}`;
@@ -74,7 +74,7 @@ describe('strict JSON', () => {
     expect(parse(text)).toEqual(JSON.parse(text));
   });
 
-  test('finds a repeated key anywhere', () => {
+  test('finds a repeated key anywhere', { tags: 'slow' }, () => {
     const keys = fc.uniqueArray(fc.string(), { minLength: 1, maxLength: 6 });
     fc.assert(
       fc.property(keys, fc.nat(), fc.jsonValue(), (names, which, value) => {
@@ -114,7 +114,7 @@ describe('strict JSON', () => {
     ['objects', (size) => `[${'{"a":1},'.repeat(size / 8)}1]`],
     ['many keys', (size) => `[${`{${Array.from({ length: 100 }, (_, n) => `"key${n}":1`).join()}},`.repeat(size / 1000)}1]`],
     ['a string that never ends', (size) => `"${'\\"'.repeat(size / 2)}`],
-  ])('is read in linear time: %s', (_, make) => {
+  ])('is read in linear time: %s', { tags: 'slow' }, (_, make) => {
     const work = (size: number) => {
       const bytes = encode(make(size));
       return () => {

@@ -376,7 +376,7 @@ test.each<[string, (size: number) => Record<string, unknown>, number]>([
   ],
   ['one long annotation', (size) => image({ annotations: { a: '\\"'.repeat(size / 4) } }), MANIFEST_MAX_BYTES],
   ['fields nobody knows', (size) => image({ x: Array.from({ length: size / 10 }, () => ({ a: 1 })) }), 2 ** 18],
-])('a manifest is read in linear time up to the largest there may be: %s', (_, make, largest) => {
+])('a manifest is read in linear time up to the largest there may be: %s', { tags: 'slow' }, (_, make, largest) => {
   const work = (size: number) => {
     const bytes = new TextEncoder().encode(JSON.stringify(make(size)));
     return () => void parseManifest(bytes, IMAGE_TYPE);

@@ -7,7 +7,7 @@ import { LINEAR, slowdown } from '../world/complexity.ts';
 const SPEC = /^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(\/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$/;
 
 describe('a repository name', () => {
-  test("is what the specification's expression matches, up to 255 characters", () => {
+  test("is what the specification's expression matches, up to 255 characters", { tags: 'slow' }, () => {
     const matching = fc.stringMatching(SPEC);
     fc.assert(
       fc.property(matching, (text) => isRepositoryName(text) === text.length <= NAME_MAX_LENGTH),
@@ -62,7 +62,7 @@ describe('a repository name', () => {
     expect(isRepositoryName(`${'a/'.repeat(128)}a`)).toBe(false);
   });
 
-  test('is checked in linear time, whatever it consists of', () => {
+  test('is checked in linear time, whatever it consists of', { tags: 'slow' }, () => {
     expect(isRepositoryName('a-'.repeat(150_000))).toBe(false);
     for (const unit of ['a-', 'a_', 'a--', 'a/', '-', 'a']) {
       const work = (size: number) => {

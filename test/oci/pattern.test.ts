@@ -75,7 +75,7 @@ describe('a pattern', () => {
     return new RegExp(`^${parts.join('[^]*')}$`);
   }
 
-  test('matches what its expression matches, and nothing else', () => {
+  test('matches what its expression matches, and nothing else', { tags: 'slow' }, () => {
     fc.assert(
       fc.property(patterns, texts, (pattern, text) => matches(pattern, text) === asExpression(pattern).test(text)),
       { numRuns: 50_000 },
@@ -127,7 +127,7 @@ describe('a pattern', () => {
     expect(matches(pattern, text)).toBe(expected);
   });
 
-  test('of the worst kind is matched without backtracking, which would take a lifetime', () => {
+  test('of the worst kind is matched without backtracking, which would take a lifetime', { tags: 'slow' }, () => {
     const text = 'a'.repeat(255);
     const worst = [
       `${'*a'.repeat(126)}b*`,
@@ -148,7 +148,7 @@ describe('a list of patterns', () => {
   const patterns = fc.array(fc.string({ unit, maxLength: 6 }), { maxLength: 12 });
   const texts = fc.string({ unit: fc.constantFrom('a', 'b', '/'), maxLength: 8 });
 
-  test('matches what one of its patterns matches, and nothing else', () => {
+  test('matches what one of its patterns matches, and nothing else', { tags: 'slow' }, () => {
     fc.assert(
       fc.property(
         patterns,

@@ -81,7 +81,7 @@ describe('chunks', () => {
     expect(await piecesOf(Array(13).fill(1))).toEqual([8, 4, 1]);
   });
 
-  test('of which there are 10,001 end as few pieces, with few reads and one write a chunk', async () => {
+  test('of which there are 10,001 end as few pieces, with few reads and one write a chunk', { tags: 'slow' }, async () => {
     recorded = faulty({ ...world.env, BLOBS: bucketInMemory() });
     world = worldOf(recorded.env);
     const count = 10_001;
@@ -95,7 +95,7 @@ describe('chunks', () => {
     expect(reads() - before).toBeLessThanOrEqual(15);
   });
 
-  test('each a little shorter than the one before do not accumulate', async () => {
+  test('each a little shorter than the one before do not accumulate', { tags: 'slow' }, async () => {
     const sizes = Array.from({ length: 300 }, (_, n) => 300 - n);
     expect((await piecesOf(sizes)).length).toBeLessThanOrEqual(24);
   });
@@ -111,7 +111,7 @@ describe('chunks', () => {
     expect(writes()).toBe(3 + 1);
   });
 
-  test('of any sizes are kept whole; each piece is a part long, or twice as long as the next', async () => {
+  test('of any sizes are kept whole; each piece is a part long, or twice as long as the next', { tags: 'slow' }, async () => {
     const sizes = fc.array(fc.oneof(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1, max: 9000 })), {
       minLength: 1,
       maxLength: 25,
@@ -162,7 +162,7 @@ describe('VERIFY=stream, with parts of 5 MiB and puts of up to 6 MiB', () => {
     expect(await keysOf(world)).toHaveLength(1);
   }
 
-  test('a blob of 16 MiB in one PATCH of unknown length is written once, in parts of one size', async () => {
+  test('a blob of 16 MiB in one PATCH of unknown length is written once, in parts of one size', { tags: 'slow' }, async () => {
     const location = await begin(world);
     expect(progressOf(await patch(world, location, unsized(bytes)))).toBe(`202 0-${16 * MIB - 1}`);
     const recorded = faulty(world.env);
@@ -177,7 +177,7 @@ describe('VERIFY=stream, with parts of 5 MiB and puts of up to 6 MiB', () => {
     { kind: 'of a part and less', sizes: [5, 3, 5, 3] },
     { kind: 'longer than a put', sizes: [7, 7, 2] },
     { kind: 'short first and long then', sizes: [1, 13, 2] },
-  ])('one in PATCHes $kind is taken, in parts of one size but the last', async ({ sizes }) => {
+  ])('one in PATCHes $kind is taken, in parts of one size but the last', { tags: 'slow' }, async ({ sizes }) => {
     const location = await begin(world);
     let at = 0;
     for (const size of sizes) {
@@ -190,13 +190,13 @@ describe('VERIFY=stream, with parts of 5 MiB and puts of up to 6 MiB', () => {
     expect(objects).toEqual([[PART, PART, PART, MIB]]);
   });
 
-  test('a blob in PATCHes, with its end in the closing PUT, is accepted', async () => {
+  test('a blob in PATCHes, with its end in the closing PUT, is accepted', { tags: 'slow' }, async () => {
     const location = await begin(world);
     await patch(world, location, unsized(bytes.slice(0, 9 * MIB)));
     await expectWhole(await finish(world, location, await digest, sized(bytes.slice(9 * MIB))));
   });
 
-  test('a blob in a PUT or a POST, longer than one put, is written in parts', async () => {
+  test('a blob in a PUT or a POST, longer than one put, is written in parts', { tags: 'slow' }, async () => {
     await expectWhole(await finish(world, await begin(world), await digest, sized(bytes)));
     expect(objects).toEqual([[PART, PART, PART, MIB]]);
     await expectWhole(await postWhole(world, 'acme/api', await digest, sized(bytes)));
@@ -206,7 +206,7 @@ describe('VERIFY=stream, with parts of 5 MiB and puts of up to 6 MiB', () => {
     { kind: 'in one PATCH', sizes: [16] },
     { kind: 'in PATCHes shorter than a part', sizes: [4, 4, 4, 4] },
     { kind: 'in long PATCHes', sizes: [7, 9] },
-  ])('one $kind with another digest leaves nothing but what the collector knows of', async ({ sizes }) => {
+  ])('one $kind with another digest leaves nothing but what the collector knows of', { tags: 'slow' }, async ({ sizes }) => {
     let location = await begin(world);
     let at = 0;
     for (const size of sizes) {

@@ -84,7 +84,7 @@ describe('each event', () => {
     expect(scene.deliveries.held).toHaveLength(7);
   });
 
-  test('is matched once by sixteen concurrent consumers', async () => {
+  test('is matched once by sixteen concurrent consumers', { tags: 'slow' }, async () => {
     const { id } = await subscribe(scene, only);
     await happen('acme/api', tags(250));
     await Promise.all(Array.from({ length: 16 }, () => match(scene)));

@@ -623,7 +623,7 @@ describe('a placeholder', () => {
     ]);
   });
 
-  test('never gives two values the same tag, or a value the tags of another', () => {
+  test('never gives two values the same tag, or a value the tags of another', { tags: 'slow' }, () => {
     const value = fc.string({
       unit: fc.constantFrom('a', '-', '.', '/', '_', '2', 'f', 'd', '+', 'A'),
       minLength: 1,
@@ -680,7 +680,7 @@ describe('a placeholder', () => {
     expect(pushable([push(['run-{run_id}-*'])], { run_id: '56' })).toEqual(['run-56-*']);
   });
 
-  test('never widens a pattern, whatever its value', () => {
+  test('never widens a pattern, whatever its value', { tags: 'slow' }, () => {
     const value = fc.oneof(
       fc.string({ unit: 'binary' }),
       fc.string({ unit: fc.constantFrom('*', '/', '.', '-', 'a', '{', '}', '\n') }),

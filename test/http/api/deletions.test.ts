@@ -127,7 +127,7 @@ describe('several at once', () => {
     expect((await remove({ tags: ['v1'] })).status).toBe(200);
   });
 
-  test('are refused if their documents are too long to read them all', async () => {
+  test('are refused if their documents are too long to read them all', { tags: 'slow' }, async () => {
     const annotations = { text: 'x'.repeat(6_000_000) };
     const images = [];
     for (let n = 2; n < 5; n++) images.push((await pushImage(world, REPOSITORY, `v${n}`, n, { annotations })).digest);

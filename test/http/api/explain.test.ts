@@ -214,7 +214,7 @@ describe('an explanation agrees with what really happens', () => {
     return ((await response.json()) as { token: string }).token;
   }
 
-  test.each(ACTIONS)('for %s, whoever asks and whatever the tag', async (action) => {
+  test.each(ACTIONS)('for %s, whoever asks and whatever the tag', { tags: 'slow' }, async (action) => {
     const [said, happened]: [string[], string[]] = [[], []];
     for (const { principal, basic, claims } of subjects) {
       for (const tag of action === 'admin' || action === 'create' ? [null] : TAGS) {

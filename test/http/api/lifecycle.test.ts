@@ -486,7 +486,9 @@ describe('a run', () => {
     expect((await run(`${etag}, ${now}`)).body.tags).toBe(2);
   });
 
-  test('on condition of a preview deletes all that was listed, or nothing, wherever a push comes between two steps of it', async () => {
+  test('on condition of a preview deletes all that was listed, or nothing, wherever a push comes between two steps of it', {
+    tags: 'slow',
+  }, async () => {
     const pushes: ((other: World, images: Content[]) => Promise<Response>)[] = [
       async (other) => putManifest(other, APP, 'b', textOf(await imageIn(other, APP, 3))),
       (other, [, image]) => putManifest(other, APP, 'c', textOf(image as Content)),
@@ -551,7 +553,7 @@ describe('a run', () => {
     expect((await api('GET', PATH)).body.lastReport).toMatchObject({ tags: 1, manifests: 1, remaining: 4, failed: said });
   });
 
-  test('deletes one image with thousands of long tags in parts', { timeout: 60_000 }, async () => {
+  test('deletes one image with thousands of long tags in parts', { tags: 'slow', timeout: 60_000 }, async () => {
     const { digest } = await pushImage(world, APP, 'first', 1);
     await pushImage(world, APP, 'other', 2);
     await world.env.DB.prepare(
@@ -664,7 +666,7 @@ describe('a change during a run is respected:', () => {
     expect(runs).toBe(5);
   }
 
-  test('a tag moved to another image', async () => {
+  test('a tag moved to another image', { tags: 'slow' }, async () => {
     await against(
       async (_, other) => {
         const image = await imageIn(other, APP, 2);
@@ -674,7 +676,7 @@ describe('a change during a run is respected:', () => {
     );
   });
 
-  test('an image that gets another tag, and one that is pushed again by its digest', async () => {
+  test('an image that gets another tag, and one that is pushed again by its digest', { tags: 'slow' }, async () => {
     await against(
       (image, other) => putManifest(other, APP, 'new', textOf(image)),
       async ({ digest }) => expect(await present()).toContain(`${APP} new ${digest}`),
@@ -732,7 +734,7 @@ describe('a change during a run is respected:', () => {
 });
 
 describe('a crash', () => {
-  test('at any point leaves nothing half done, and the next run does the rest', async () => {
+  test('at any point leaves nothing half done, and the next run does the rest', { tags: 'slow' }, async () => {
     const start = builtOnce(async (made) => {
       world = made;
       await mixed();

@@ -220,7 +220,7 @@ describe('every caller sees in both lists what they may pull, and nothing else',
     vi.restoreAllMocks();
   });
 
-  test('in the list of the API, whatever the page size', async () => {
+  test('in the list of the API, whatever the page size', { tags: 'slow' }, async () => {
     for (const [who, { as, sees }] of Object.entries(readers)) {
       for (const n of [1, 2, 1000]) {
         const { names, text } = await allPages(as, n);
@@ -230,7 +230,7 @@ describe('every caller sees in both lists what they may pull, and nothing else',
     }
   });
 
-  test('in the catalog, which is closed to anonymous callers', async () => {
+  test('in the catalog, which is closed to anonymous callers', { tags: 'slow' }, async () => {
     for (const [who, { as, sees }] of Object.entries(readers)) {
       if (as === null) continue;
       for (const authorization of [await catalogToken(as.startsWith('Basic') ? as : basicOf(as)), as]) {
@@ -249,7 +249,7 @@ describe('every caller sees in both lists what they may pull, and nothing else',
     expect(await refusedStranger.text()).not.toContain('site');
   });
 
-  test('in agreement with the answer of each repository alone', async () => {
+  test('in agreement with the answer of each repository alone', { tags: 'slow' }, async () => {
     for (const [who, { as, sees }] of Object.entries(readers)) {
       const answers = await Promise.all(
         ALL.map(async (name) => ((await api(world, 'GET', `/repositories/${name}`, { as })).status === 200 ? [name] : [])),
@@ -271,7 +271,7 @@ describe('every caller sees in both lists what they may pull, and nothing else',
     expect(open.body.items).toEqual(PUBLIC_ONES.map((name) => ({ name, ...shown })));
   });
 
-  test('within a namespace, by its exact name', async () => {
+  test('within a namespace, by its exact name', { tags: 'slow' }, async () => {
     for (const [who, { as, sees }] of Object.entries(readers)) {
       for (const namespace of ['acme', 'beta', 'alice', 'acm', 'absent', 'open-denied']) {
         const within = sees.filter((name) => name.startsWith(`${namespace}/`));
@@ -285,7 +285,7 @@ describe('every caller sees in both lists what they may pull, and nothing else',
     ]);
   });
 
-  test('in searches as well: hidden repositories are not found', async () => {
+  test('in searches as well: hidden repositories are not found', { tags: 'slow' }, async () => {
     for (const [who, { as, sees }] of Object.entries(readers)) {
       for (const search of ['web', 'secret', 'acme/hidden', 'by-', 'e']) {
         expect(await list(as, `?search=${search}`), `${who} for ${search}`).toEqual(
@@ -484,6 +484,7 @@ describe('with thousands of hidden repositories in front', () => {
 
   test.each([3000, 12_500])(
     'and %i policies of those repositories, paging reaches what comes after, and names none of them',
+    { tags: 'slow' },
     async (count) => {
       await holdMany('mine/0-denied-', count, DENIED);
       const token = await catalogToken(alice.basic);
@@ -498,7 +499,9 @@ describe('with thousands of hidden repositories in front', () => {
     },
   );
 
-  test('and more policies than one request reads, paging continues from a cursor that names nothing', async () => {
+  test('and more policies than one request reads, paging continues from a cursor that names nothing', {
+    tags: 'slow',
+  }, async () => {
     await holdMany('mine/0-denied-', 45_000, DENIED);
     const token = await catalogToken(alice.basic);
     for (const n of [2, 100]) {

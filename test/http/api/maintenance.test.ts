@@ -67,7 +67,7 @@ describe('POST /gc', () => {
     });
   });
 
-  test('continues where the previous slice ended, and both passes are shown', async () => {
+  test('continues where the previous slice ended, and both passes are shown', { tags: 'slow' }, async () => {
     await api(world, 'POST', '/gc');
     await world.env.DB.prepare(
       `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)

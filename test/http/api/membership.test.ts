@@ -307,7 +307,9 @@ describe('what an organization attaches to a member', () => {
   });
 });
 
-test("an owner who adds a victim to teams with long policies does not block the victim's requests", async () => {
+test("an owner who adds a victim to teams with long policies does not block the victim's requests", {
+  tags: 'slow',
+}, async () => {
   await pushImage(world, 'bob/own', 'v1', 1);
   await makeOrganization(world, 'acme', { members: [bob] });
   const statements = Array.from({ length: 50 }, (_, n) => ({

@@ -491,7 +491,7 @@ function requestsWithin(organization: string): [method: string, path: string, bo
 }
 
 describe('everything in an organization', () => {
-  test('is hidden from others in each request', async () => {
+  test('is hidden from others in each request', { tags: 'slow' }, async () => {
     await makeOrganization(world, 'acme', { owners: [alice] });
     await makeOrganization(world, 'bolt', { owners: [bob] });
     await makeTeam(world, 'acme', 'dev', [alice]);
@@ -521,7 +521,7 @@ describe('everything in an organization', () => {
     expect(requestsWithin('acme').length).toBeGreaterThan(25);
   });
 
-  test('is changed by its owners only, and by no login or narrowed key', async () => {
+  test('is changed by its owners only, and by no login or narrowed key', { tags: 'slow' }, async () => {
     await makeOrganization(world, 'acme', { owners: [alice], members: [bob] });
     await makeTeam(world, 'acme', 'dev', [alice]);
     await makeRobot(world, 'acme', 'deploy');
@@ -561,7 +561,9 @@ describe('everything in an organization', () => {
     expect(await eventsDuring(world, probes)).toEqual([]);
   });
 
-  test('costs at most three round trips and a hundred rows read, granted or refused, however large the registry is', async () => {
+  test('costs at most three round trips and a hundred rows read, granted or refused, however large the registry is', {
+    tags: 'slow',
+  }, async () => {
     await makeOrganization(world, 'acme', { owners: [alice], members: [bob] });
     await makeTeam(world, 'acme', 'dev', [alice]);
     await makeRobot(world, 'acme', 'deploy');

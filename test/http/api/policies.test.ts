@@ -309,7 +309,7 @@ describe('a policy', () => {
     }
   });
 
-  test('is saved once by 16 concurrent requests with the same condition', async () => {
+  test('is saved once by 16 concurrent requests with the same condition', { tags: 'slow' }, async () => {
     for (const [path, statement] of FITTING) {
       for (const condition of ['if-match', 'if-none-match']) {
         const headers = { [condition]: condition === 'if-match' ? await etagOf(path) : '*' };

@@ -642,7 +642,7 @@ describe('a private repository looks like none at all', () => {
     ['a stranger', () => null],
     ['somebody else', () => bob.basic],
     ['somebody else with a bearer', () => bob.bearer],
-  ])('to %s, whatever they send', async (_, as) => {
+  ])('to %s, whatever they send', { tags: 'slow' }, async (_, as) => {
     for (const [method, at, body] of everyWay) {
       for (const headers of [{}, { 'if-match': '"1"' }, { 'if-none-match': '*' }] as Record<string, string>[]) {
         const ask = (name: string) =>

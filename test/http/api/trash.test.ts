@@ -282,7 +282,7 @@ describe('who may do it', () => {
     return answers.join(' ');
   }
 
-  test('for content of a repository: deleters restore, administrators purge', async () => {
+  test('for content of a repository: deleters restore, administrators purge', { tags: 'slow' }, async () => {
     expect(await within(null)).toBe('401 401 401 401 401');
     expect(await within(olga.basic)).toBe('404 404 404 404 404');
     await allow(olga, { actions: ['pull', 'push'], repositories: ['acme/*'] });
@@ -297,7 +297,7 @@ describe('who may do it', () => {
     expect(await within(owner.basic)).toBe('200 202 404 200 404');
   });
 
-  test('for a deleted repository: those who may administer its name without its own policy', async () => {
+  test('for a deleted repository: those who may administer its name without its own policy', { tags: 'slow' }, async () => {
     await make(REPOSITORY);
     await setPolicy(REPOSITORY, [{ actions: 'all actions', principals: [olga.subject] }]);
     const entry = await trashRepository(world, REPOSITORY);
@@ -465,7 +465,7 @@ describe('the list of deleted repositories', () => {
       expect(items.filter(({ name }) => name.startsWith('hidden/'))).toEqual([]);
     });
 
-    test('the cursor is encrypted, has a fixed length, and differs each time', async () => {
+    test('the cursor is encrypted, has a fixed length, and differs each time', { tags: 'slow' }, async () => {
       const [one, other] = [await brokenOff(), await brokenOff()];
       expect(one).toMatch(/^~[\w-]+=*$/);
       expect(one).not.toBe(other);
@@ -503,7 +503,7 @@ describe('the list of deleted repositories', () => {
     expect(Math.abs(Date.parse(deletedAt) - Date.now())).toBeLessThan(60_000);
   });
 
-  test('a page reads entries that the caller may see, and not all entries of the trash', async () => {
+  test('a page reads entries that the caller may see, and not all entries of the trash', { tags: 'slow' }, async () => {
     await world.env.DB.prepare(
       `INSERT INTO trash (repository_id, kind, name, repository, actor, deleted_at, created_at)
        SELECT 100000 + value, 'repository', '', 'mass/r' || value, 'user:admin', 1, 1 FROM json_each(?1)`,

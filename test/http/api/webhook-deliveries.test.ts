@@ -360,7 +360,7 @@ describe('repeating all failed deliveries', () => {
 describe('repeating all since a time', () => {
   const T = 1_700_000_000;
 
-  test('includes that second and excludes the end', async () => {
+  test('includes that second and excludes the end', { tags: 'slow' }, async () => {
     await pushAt(T, T + 1, T + 2, T + 3);
     // The webhook is created after the events.
     const id = await make(REPOSITORY, { types: ['tag.created'] });

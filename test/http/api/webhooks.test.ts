@@ -480,7 +480,7 @@ describe('users who may administer what a webhook listens to', () => {
     return basicOf(name, (await api('POST', '/login-password', { as: basic })).body.password);
   }
 
-  test('see it, and nobody else does', async () => {
+  test('see it, and nobody else does', { tags: 'slow' }, async () => {
     const admin = { actions: ['admin'], repositories: ['acme/*'] };
     const robot = await makeRobot(world, 'acme', 'deployer', [admin]);
     const other = await makeRobot(world, 'acme', 'builder', [{ actions: ['pull', 'push'], repositories: ['acme/*'] }]);
@@ -533,7 +533,7 @@ describe('users who may administer what a webhook listens to', () => {
     expect(await answers(null)).toEqual(['401 UNAUTHORIZED', '401 UNAUTHORIZED', '401 UNAUTHORIZED']);
   });
 
-  test('cannot change it once they lose that right, even if they created it', async () => {
+  test('cannot change it once they lose that right, even if they created it', { tags: 'slow' }, async () => {
     const own = await make(REPOSITORY, {}, { as: anna.basic });
     const ownersOwn = await make(ORGANIZATION, {}, { as: olga.basic });
     await setPolicy([]);

@@ -54,7 +54,7 @@ describe('several ranges', () => {
         [300, 300],
       ],
     ],
-  ] as const)('%s are a 206 with each in a part of its own', async (range, spans) => {
+  ] as const)('%s are a 206 with each in a part of its own', { tags: 'slow' }, async (range, spans) => {
     const response = await get(range);
     expect(response.status).toBe(206);
     expect(response.headers.get('content-range')).toBeNull();

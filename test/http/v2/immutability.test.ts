@@ -87,7 +87,7 @@ describe.each<[Value, string[], fixed: string[], free: string[]]>([
   ['IMMUTABLE_WITH_EXCLUSION', ['*.*', '_x'], ['v1', '_y'], ['1.0', '1.', '_x']],
   ['MUTABLE_WITH_EXCLUSION', ['**a**'], ['a', 'bab'], ['b']],
 ])('%s %j', (value, filters, fixed, free) => {
-  test('decides which tags can be moved and deleted', async () => {
+  test('decides which tags can be moved and deleted', { tags: 'slow' }, async () => {
     await rule(value, ...filters);
     for (const tag of [...fixed, ...free]) await must(put(tag, one));
     for (const tag of fixed) {
@@ -229,7 +229,7 @@ describe('of 16 clients that create one tag with different images', () => {
     ['IMMUTABLE', []],
     ['IMMUTABLE_WITH_EXCLUSION', ['dev-*']],
     ['MUTABLE_WITH_EXCLUSION', ['v*']],
-  ])('one does, and fifteen are refused: %s %j', async (value, filters) => {
+  ])('one does, and fifteen are refused: %s %j', { tags: 'slow' }, async (value, filters) => {
     await rule(value, ...filters);
     const images: Content[] = [];
     for (let n = 0; n < WRITERS; n++) images.push(await imageIn(world, REPOSITORY, 10 + n));
@@ -243,7 +243,7 @@ describe('of 16 clients that create one tag with different images', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('all succeed if the tag is excluded', async () => {
+  test('all succeed if the tag is excluded', { tags: 'slow' }, async () => {
     await rule('IMMUTABLE_WITH_EXCLUSION', 'v*');
     const images: Content[] = [];
     for (let n = 0; n < WRITERS; n++) images.push(await imageIn(world, REPOSITORY, 10 + n));
@@ -319,7 +319,7 @@ describe('a rule changed during', () => {
           return remove(digest ?? '', at);
         },
       ],
-    ])('%s', async (_, doneWith, change) => {
+    ])('%s', { tags: 'slow' }, async (_, doneWith, change) => {
       const outcomes = await inTheMiddle(begin as never, change, doneWith, strict ? 'before' : 'after');
       // The new rule decides if it is saved before the change begins, and the old rule if it is saved after the change.
       expect(outcomes[0]).toBe(strict ? '403 stays' : `${doneWith} changed`);
@@ -408,7 +408,7 @@ describe('a name reserved because a lifecycle rule deleted an immutable tag', ()
     expect(refused(await api(world, 'DELETE', `/repositories/${REPOSITORY}?force=true`))).toBe('409 CONFLICT');
   });
 
-  test('accepts, of 16 concurrent pushes, only that of the same image', async () => {
+  test('accepts, of 16 concurrent pushes, only that of the same image', { tags: 'slow' }, async () => {
     await rule('IMMUTABLE');
     await must(put('v1', one));
     await takeAway('v1', one, true);

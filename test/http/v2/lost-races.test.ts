@@ -57,30 +57,34 @@ describe.each(['MUTABLE', 'IMMUTABLE'])('while the rule becomes %s', (rule) => {
     },
   };
 
-  test.each(Object.entries(changes))('%s or refused, and nothing else', async (_, { outer, done, refused }) => {
-    const seen = new Set<number>();
-    let [one, two]: Content[] = [];
-    const start = builtOnce(async (made) => {
-      world = made;
-      one = await pushImage(world, REPOSITORY, 'v1', 1);
-      await must(put(one, 'v2'), 201);
-      two = await pushImage(world, REPOSITORY, 'v2', 2);
-      await must(mutability(other), 200);
-    });
-    await everyOrder(world, async () => {
-      world = await start();
-      return {
-        outer: outer(one as Content, two as Content),
-        inner: mutability(rule),
-        check: async (response) => {
-          expect([done, refused]).toContain(response.status);
-          seen.add(response.status);
-          expect(await violations(world.env)).toEqual([]);
-        },
-      };
-    });
-    expect([...seen].sort()).toEqual([done, refused].sort());
-  });
+  test.each(Object.entries(changes))(
+    '%s or refused, and nothing else',
+    { tags: 'slow' },
+    async (_, { outer, done, refused }) => {
+      const seen = new Set<number>();
+      let [one, two]: Content[] = [];
+      const start = builtOnce(async (made) => {
+        world = made;
+        one = await pushImage(world, REPOSITORY, 'v1', 1);
+        await must(put(one, 'v2'), 201);
+        two = await pushImage(world, REPOSITORY, 'v2', 2);
+        await must(mutability(other), 200);
+      });
+      await everyOrder(world, async () => {
+        world = await start();
+        return {
+          outer: outer(one as Content, two as Content),
+          inner: mutability(rule),
+          check: async (response) => {
+            expect([done, refused]).toContain(response.status);
+            seen.add(response.status);
+            expect(await violations(world.env)).toEqual([]);
+          },
+        };
+      });
+      expect([...seen].sort()).toEqual([done, refused].sort());
+    },
+  );
 });
 
 describe('while an index is deleted', () => {

@@ -99,7 +99,7 @@ describe('deleting a digest', () => {
     expect((await world.fetch('HEAD', '/v2/acme/again/manifests/v1')).headers.get('content-type')).toBe(docker);
   });
 
-  test('of a large manifest keeps its object in the trash, and a new push writes a new object', async () => {
+  test('of a large manifest keeps its object in the trash, and a new push writes a new object', { tags: 'slow' }, async () => {
     const large = { annotations: { text: 'x'.repeat(200_000) } };
     const { digest, bytes } = await pushImage(world, 'acme/large', 'v1', 1, large);
     expect((await remove('acme/large', digest)).status).toBe(202);

@@ -50,7 +50,9 @@ async function images(count: number): Promise<Content[]> {
   return made;
 }
 
-test('of 16 concurrent puts of one tag all succeed, one is last, and each event names the replaced digest', async () => {
+test('of 16 concurrent puts of one tag all succeed, one is last, and each event names the replaced digest', {
+  tags: 'slow',
+}, async () => {
   const all = await images(WRITERS);
   const responses = await Promise.all(all.map((image) => putManifest(world, 'acme/api', 'v1', textOf(image))));
   expect(responses.map(({ status }) => status)).toEqual(Array(WRITERS).fill(201));
@@ -75,7 +77,9 @@ test('of 16 concurrent puts of one tag all succeed, one is last, and each event 
   expect(await violations(world.env)).toEqual([]);
 });
 
-test('of 16 concurrent pushes of one image all succeed, one creates or moves the tag, and the others change nothing', async () => {
+test('of 16 concurrent pushes of one image all succeed, one creates or moves the tag, and the others change nothing', {
+  tags: 'slow',
+}, async () => {
   const [image] = (await images(1)) as [Content];
   const large = await imageIn(world, 'acme/api', 1, { annotations: { text: 'x'.repeat(200_000) } });
   for (const content of [image, large]) {
@@ -130,7 +134,7 @@ describe.each([
 ])('of %s one is refused, and nothing is missing', (_, contest) => {
   const outcomes = ['201, 405 UNSUPPORTED', '400 MANIFEST_BLOB_UNKNOWN, 202'];
 
-  test('when both are sent at once', async () => {
+  test('when both are sent at once', { tags: 'slow' }, async () => {
     for (let round = 0; round < ROUNDS; round++) {
       const { put, remove, check } = await contest(round);
       const answers = await race(round, put, remove);
@@ -140,7 +144,7 @@ describe.each([
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('at every point of the other request', async () => {
+  test('at every point of the other request', { tags: 'slow' }, async () => {
     const seen = new Set<string>();
     for (const outerIsPut of [true, false]) {
       const steps = await everyOrder(world, async (run) => {
@@ -162,7 +166,9 @@ describe.each([
   });
 });
 
-test('a tag that is set while its manifest is deleted names it or does not exist: it never dangles', async () => {
+test('a tag that is set while its manifest is deleted names it or does not exist: it never dangles', {
+  tags: 'slow',
+}, async () => {
   const large = { annotations: { text: 'x'.repeat(200_000) } };
   const contest = async (n: number) => {
     const image = await pushImage(world, 'acme/api', null, n, n % 2 ? large : {});

@@ -206,7 +206,9 @@ describe("within D1's limits", () => {
       size: n,
     }));
 
-  test('a manifest references up to 4,000 digests, and missing ones are counted and named within 8 KiB', async () => {
+  test('a manifest references up to 4,000 digests, and missing ones are counted and named within 8 KiB', {
+    tags: 'slow',
+  }, async () => {
     const response = await putManifest(worldOf(limited(world.env)), 'acme/api', 'v1', image({ layers: layers(3999) }));
     const body = await response.text();
     expect(body.length).toBeLessThan(8 * 1024);

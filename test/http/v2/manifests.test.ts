@@ -66,19 +66,23 @@ describe('a manifest is returned byte for byte', () => {
     expect(await bytesAt(manifest.digest)).toEqual(manifest.bytes);
   });
 
-  test.each([128 * KIB - 1, 128 * KIB, 128 * KIB + 1, 4 * KIB * KIB, 8 * KIB * KIB])('of %i bytes', async (size) => {
-    const manifest = await contentOf(imageOf(size));
-    expect(manifest.bytes).toHaveLength(size);
-    for (let time = 0; time < 2; time++) {
-      expect((await putManifest(world, 'acme/api', 'sized', textOf(manifest))).status).toBe(201);
-      expect((await contentOf((await bytesAt('sized')) as Uint8Array<ArrayBuffer>)).digest).toBe(manifest.digest);
-    }
-    const head = await world.fetch('HEAD', '/v2/acme/api/manifests/sized');
-    expect(head.headers.get('content-length')).toBe(String(size));
-    expect((await world.env.BLOBS.list({ prefix: `manifests/sha256/${manifest.digest.slice(7)}/` })).objects.length).toBe(
-      size > 128 * KIB ? 1 : 0,
-    );
-  });
+  test.each([128 * KIB - 1, 128 * KIB, 128 * KIB + 1, 4 * KIB * KIB, 8 * KIB * KIB])(
+    'of %i bytes',
+    { tags: 'slow' },
+    async (size) => {
+      const manifest = await contentOf(imageOf(size));
+      expect(manifest.bytes).toHaveLength(size);
+      for (let time = 0; time < 2; time++) {
+        expect((await putManifest(world, 'acme/api', 'sized', textOf(manifest))).status).toBe(201);
+        expect((await contentOf((await bytesAt('sized')) as Uint8Array<ArrayBuffer>)).digest).toBe(manifest.digest);
+      }
+      const head = await world.fetch('HEAD', '/v2/acme/api/manifests/sized');
+      expect(head.headers.get('content-length')).toBe(String(size));
+      expect((await world.env.BLOBS.list({ prefix: `manifests/sha256/${manifest.digest.slice(7)}/` })).objects.length).toBe(
+        size > 128 * KIB ? 1 : 0,
+      );
+    },
+  );
 
   test('above 8 MiB is refused with 413, with or without a content length', async () => {
     const body = imageOf(8 * KIB * KIB + 1);
@@ -175,7 +179,9 @@ describe('referenced content', () => {
     expect(new Uint8Array(await blob.arrayBuffer())).toEqual(config.bytes);
   });
 
-  test('may be nested 30 indexes deep, each listing the next one twice: pushed, read and deleted one by one', async () => {
+  test('may be nested 30 indexes deep, each listing the next one twice: pushed, read and deleted one by one', {
+    tags: 'slow',
+  }, async () => {
     let below = await pushImage(world, 'acme/deep', null, 4);
     const chain = [below];
     for (let level = 0; level < 30; level++) {

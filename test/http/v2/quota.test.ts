@@ -137,6 +137,7 @@ describe.each(MODES)('with VERIFY=$verify', ({ verify, part }) => {
 
   test.each(lanes)(
     'of 16 concurrent pushes into space for one, one succeeds, and the others leave nothing: by %s',
+    { tags: 'slow' },
     async (_, push) => {
       await limit(100_000);
       const contents = await Promise.all(Array.from({ length: 16 }, (_, n) => contentOf(layer(60_000, n + 1))));

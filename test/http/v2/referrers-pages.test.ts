@@ -66,7 +66,7 @@ describe('a thousand referrers', () => {
     all = await referAll('acme/many', 1000);
   }, 120_000);
 
-  test('are returned in one page or many, each once, in one order', async () => {
+  test('are returned in one page or many, each once, in one order', { tags: 'slow' }, async () => {
     const [whole] = (await everyPage<Referrers>(world, path('acme/many'))) as [Referrers];
     const listed = digestsOf([whole]);
     expect([...listed].sort()).toEqual([...all].sort());
@@ -132,7 +132,7 @@ describe('a thousand referrers', () => {
 });
 
 describe('referrers with large annotations', () => {
-  test('are returned in pages of a few megabytes, each once and complete', async () => {
+  test('are returned in pages of a few megabytes, each once and complete', { tags: 'slow' }, async () => {
     const all = await referAll('acme/large', 30, () => MIB);
     const sizes: number[] = [];
     const pages: Referrers[] = [];
@@ -149,7 +149,7 @@ describe('referrers with large annotations', () => {
     for (const { annotations } of pages.flatMap(({ manifests }) => manifests)) expect(annotations.text).toHaveLength(MIB);
   });
 
-  test('are returned together with small ones, wherever their documents are stored', async () => {
+  test('are returned together with small ones, wherever their documents are stored', { tags: 'slow' }, async () => {
     const sizes = [0, 100_000, 200_000, 3 * MIB, 7 * MIB];
     const all = await referAll('acme/mixed', inFull(60, 10), (n) => sizes[n % sizes.length] as number);
     for (const n of ['', '?n=1', '?n=7']) {
@@ -166,7 +166,7 @@ describe('referrers with large annotations', () => {
     }
   });
 
-  test('that are longer than a page lose their longest annotations, and no more', async () => {
+  test('that are longer than a page lose their longest annotations, and no more', { tags: 'slow' }, async () => {
     await pushBlob(world, 'acme/one', '{}');
     const texts = { a: 'a'.repeat(2 * MIB), b: 'b'.repeat(3 * MIB), c: '\u20ac'.repeat(MIB / 2), d: '"'.repeat(1000), e: '' };
     const document = {

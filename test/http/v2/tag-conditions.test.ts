@@ -267,13 +267,15 @@ describe('of 16 concurrent puts', () => {
     expect(row).toBe(1);
   });
 
-  test('that move it from the same digest, one succeeds, with large manifests as with small ones', async () => {
+  test('that move it from the same digest, one succeeds, with large manifests as with small ones', {
+    tags: 'slow',
+  }, async () => {
     await must(put(world, 'v1', one));
     await sixteen({ match: quoted(one) }, LARGE);
     expect((await world.env.BLOBS.list({ prefix: 'manifests/' })).objects).toHaveLength(1);
   });
 
-  test('that count up, each retried until it succeeds, none is lost', async () => {
+  test('that count up, each retried until it succeeds, none is lost', { tags: 'slow' }, async () => {
     await must(put(world, 'v1', one));
     const writers = Array.from({ length: 6 }, async (_, n) => {
       const image = await imageIn(world, REPOSITORY, 40 + n);
@@ -308,7 +310,7 @@ describe('a batch whose answer is lost', () => {
     return worldOf(faulty(world.env, fault, at).env);
   }
 
-  test('is committed again without failing its condition: 201, written and recorded once', async () => {
+  test('is committed again without failing its condition: 201, written and recorded once', { tags: 'slow' }, async () => {
     for (const conditions of [{ match: quoted(one) }, { match: quoted(one), noneMatch: quoted(two) }, {}]) {
       await must(put(world, 'v1', one));
       const lost = await losing();

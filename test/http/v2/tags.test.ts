@@ -174,7 +174,7 @@ describe('a tag', () => {
     }
   });
 
-  test('resolved by HEAD can be pulled by that digest, while others move the tag', async () => {
+  test('resolved by HEAD can be pulled by that digest, while others move the tag', { tags: 'slow' }, async () => {
     const images = await Promise.all([1, 2, 3].map((seed) => imageIn(world, 'acme/follow', seed)));
     await putManifest(world, 'acme/follow', 'v1', textOf(images[0] as Content));
     const writer = (async () => {

@@ -95,7 +95,7 @@ describe('a client that was told of a blob can put its manifest, even if the blo
     expect(await wrong(world)).toEqual([]);
   });
 
-  test('and one that asks in the middle of a slice gets a correct answer, at any point', async () => {
+  test('and one that asks in the middle of a slice gets a correct answer, at any point', { tags: 'slow' }, async () => {
     let image: Content;
     const start = builtOnce(async (made) => {
       world = made;
@@ -187,7 +187,7 @@ test('a blob that is pushed again while its old bytes are being deleted stays (A
   expect(await keys(world)).toHaveLength(1);
 });
 
-test('a blob that is pushed again between its selection and its tombstone stays', async () => {
+test('a blob that is pushed again between its selection and its tombstone stays', { tags: 'slow' }, async () => {
   const blob = await pushBlob(world, 'acme/api', noise(500));
   await daysPass(world, 2);
   let at = 0;

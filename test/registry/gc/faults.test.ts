@@ -60,7 +60,7 @@ async function staysAndGoes(kept: Content, where: string): Promise<void> {
 }
 
 describe('a slice', () => {
-  test.each(FAULTS)('that ends in %s at any call does no harm, and is made up for', async (fault) => {
+  test.each(FAULTS)('that ends in %s at any call does no harm, and is made up for', { tags: 'slow' }, async (fault) => {
     let kept!: Content;
     const start = builtOnce(async (made) => {
       world = made;
@@ -80,7 +80,7 @@ describe('a slice', () => {
     }
   });
 
-  test('can run completely in the middle of another one, at any point', async () => {
+  test('can run completely in the middle of another one, at any point', { tags: 'slow' }, async () => {
     let kept!: Content;
     const start = builtOnce(async (made) => {
       world = made;
@@ -112,7 +112,7 @@ describe('a slice', () => {
   });
 });
 
-test('an object that R2 does not delete keeps its tombstone, and the next pass tries again', async () => {
+test('an object that R2 does not delete keeps its tombstone, and the next pass tries again', { tags: 'slow' }, async () => {
   await pushBlob(world, 'acme/api', noise(50, 9));
   await daysPass(world, 2);
   await collect(world);
@@ -227,7 +227,9 @@ describe('a slice costs', () => {
   const rows = (sql: string, n: number) =>
     world.env.DB.prepare(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1) ${sql}`).bind(n);
 
-  test('at most 40 statements, 20,000 rows read, 1,000 written and a few calls to R2, however much there is', async () => {
+  test('at most 40 statements, 20,000 rows read, 1,000 written and a few calls to R2, however much there is', {
+    tags: 'slow',
+  }, async () => {
     await api(world, 'PUT', '/repositories/acme/api');
     const past = 'unixepoch() - 40 * 86400 * 10';
     // The ids of deleted repositories are far above those of repositories that the tests of a runtime create.

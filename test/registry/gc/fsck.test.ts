@@ -161,7 +161,9 @@ describe('it reports', () => {
   });
 });
 
-test('a page costs at most 40 statements and 20,000 rows read and writes nothing, and the pages report everything once', async () => {
+test('a page costs at most 40 statements and 20,000 rows read and writes nothing, and the pages report everything once', {
+  tags: 'slow',
+}, async () => {
   await pushImage(world, 'acme/api', 'v1', 1, { artifactType: LAYER_TYPE });
   const rows = (sql: string, n: number) =>
     run(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1) ${sql}`, n);

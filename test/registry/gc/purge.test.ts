@@ -93,7 +93,9 @@ async function manyRows(id: number, rows: number): Promise<void> {
 }
 
 describe('a deleted repository', () => {
-  test('with thousands of rows is purged in slices, each of which could be the last, and nothing else is purged', async () => {
+  test('with thousands of rows is purged in slices, each of which could be the last, and nothing else is purged', {
+    tags: 'slow',
+  }, async () => {
     const other = await pushImage(world, 'acme/base', 'v1', 7);
     await api(world, 'PUT', '/repositories/acme/api');
     const id = await idOf('acme/api');
@@ -143,7 +145,7 @@ describe('a deleted repository', () => {
   });
 });
 
-test('that was restored and deleted again while being purged gets its full time in the trash', async () => {
+test('that was restored and deleted again while being purged gets its full time in the trash', { tags: 'slow' }, async () => {
   let calls = 1;
   let at = 0;
   for (; at < calls; at++) {

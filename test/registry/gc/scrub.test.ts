@@ -126,7 +126,7 @@ describe('a blob', () => {
     await heals(blob);
   });
 
-  test('that was streamed is found by its key, among others that are found by digest', async () => {
+  test('that was streamed is found by its key, among others that are found by digest', { tags: 'slow' }, async () => {
     const other = await pushBlob(world, 'acme/api', noise(10));
     world = worldOf({ ...world.env, VERIFY: 'stream', PART_BYTES: String(5 * MIB) });
     const blobs = await Promise.all([1, 2, 3].map((seed) => contentOf(layer(5 * MIB + seed, seed))));
@@ -283,7 +283,7 @@ describe('an unreferenced object', () => {
     expect(await keys(world)).toEqual([key]);
   });
 
-  test('stays if most objects are unreferenced: that means another database, not garbage', async () => {
+  test('stays if most objects are unreferenced: that means another database, not garbage', { tags: 'slow' }, async () => {
     for (let seed = 1; seed <= 12; seed++) await pushImage(world, 'acme/api', `v${seed}`, seed);
     const before = await keys(world);
     const { DB } = world.env;
@@ -322,7 +322,7 @@ async function manyBlobs(n: number): Promise<void> {
 }
 
 describe('a slice', () => {
-  test('checks one page, and each object and row once in total', async () => {
+  test('checks one page, and each object and row once in total', { tags: 'slow' }, async () => {
     await manyBlobs(1400);
     const slices: { d1: number; rowsRead: number; r2Reads: number; r2Writes: number }[] = [];
     for (let ended = false; !ended; ) {
@@ -362,7 +362,7 @@ describe('a slice', () => {
     expect(await missing()).toHaveLength(1);
   });
 
-  test('that hashes stops after its bytes, and the next one continues', async () => {
+  test('that hashes stops after its bytes, and the next one continues', { tags: 'slow' }, async () => {
     await manyBlobs(250);
     const report = await scrub(worldOf({ ...world.env, SCRUB: 'hash' }));
     expect(report).toMatchObject({ objects: 200, hashed: 200, missing: 25 });

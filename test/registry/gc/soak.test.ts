@@ -95,7 +95,7 @@ async function client(world: World, images: Image[], id: number, round: number):
   }
 }
 
-test('nothing acknowledged is lost, and nothing unreferenced stays', async () => {
+test('nothing acknowledged is lost, and nothing unreferenced stays', { tags: 'slow' }, async () => {
   const world = await newWorld({ GRACE_SECONDS: '0', TRASH_DAYS: '0' });
   const images = await Promise.all(Array.from({ length: IMAGES }, (_, seed) => image(seed)));
   let slices = 0;

@@ -160,7 +160,7 @@ const POLICIES: Record<string, LifecyclePolicy> = {
 describe('a large repository', () => {
   test.each(Object.entries(POLICIES))(
     'page by page has the same result as all at once: %s',
-    { timeout: 300_000 },
+    { tags: 'slow', timeout: 300_000 },
     async (_, policy) => {
       await write(mixed(LARGE));
       await save(policy);
@@ -171,7 +171,7 @@ describe('a large repository', () => {
     },
   );
 
-  test('is previewed page by page, and the pages together are the plan', { timeout: 120_000 }, async () => {
+  test('is previewed page by page, and the pages together are the plan', { tags: 'slow', timeout: 120_000 }, async () => {
     await write(mixed(LARGE));
     const policy = POLICIES['ages and counts, with rules that keep'] as LifecyclePolicy;
     const before = linesOf(await inventory());
@@ -205,7 +205,10 @@ describe('a large repository', () => {
     expect(linesOf(await inventory())).toEqual(before);
   });
 
-  test('keeps the number of images that a rule names, whatever is pushed between two pages', { timeout: 120_000 }, async () => {
+  test('keeps the number of images that a rule names, whatever is pushed between two pages', {
+    tags: 'slow',
+    timeout: 120_000,
+  }, async () => {
     await write(mixed(LARGE));
     const policy = policyOf({ selection: { ...tagged('pr-*'), ...moreThan(30) } });
     await save(policy);
@@ -221,7 +224,10 @@ describe('a large repository', () => {
     );
   });
 
-  test('keeps as many as a count says if some of those are deleted between two pages', { timeout: 120_000 }, async () => {
+  test('keeps as many as a count says if some of those are deleted between two pages', {
+    tags: 'slow',
+    timeout: 120_000,
+  }, async () => {
     await write(mixed(LARGE));
     await save(policyOf({ selection: { ...tagged('pr-*'), ...moreThan(30) } }));
     const deleted: string[] = [];
@@ -242,6 +248,7 @@ describe('a large repository', () => {
   });
 
   test('starts again if the policy changes between two pages, and expires nothing by the old one', {
+    tags: 'slow',
     timeout: 120_000,
   }, async () => {
     await write(mixed(LARGE));
@@ -269,6 +276,7 @@ describe('the scheduled runs', () => {
       .first<number>('due')) === 1;
 
   test('take a page each, save the position, and mark the policy as carried out only at the end', {
+    tags: 'slow',
     timeout: 120_000,
   }, async () => {
     await write(mixed(LARGE));
@@ -337,7 +345,7 @@ describe('the scheduled runs', () => {
     expect(await due('acme/poison')).toBe(false);
   });
 
-  test('get through a large repository in a day, beside all other jobs', { timeout: 300_000 }, async () => {
+  test('get through a large repository in a day, beside all other jobs', { tags: 'slow', timeout: 300_000 }, async () => {
     // The deletions here exceed the free plan's daily budget.
     world = await newWorld({ BACKGROUND_ROWS_WRITTEN: '0', BACKGROUND_ROWS_READ: '0' });
     await write(mixed(LARGE));

@@ -362,7 +362,7 @@ describe('running time', () => {
     { selection: { tagStatus: 'any', countType: 'imageCountMoreThan', countNumber: 5 } },
   );
 
-  test('grows with the tags, whatever the patterns are', () => {
+  test('grows with the tags, whatever the patterns are', { tags: 'slow' }, () => {
     const work = (size: number) => {
       const inventory = stock(
         Object.fromEntries(
@@ -374,7 +374,9 @@ describe('running time', () => {
     expect(slowdown(work, 100, 10_000)).toBeLessThan(LINEAR);
   });
 
-  test('of the longest policies takes for each tag no more searches than patterns have parts, and one check of each range', () => {
+  test('of the longest policies takes for each tag no more searches than patterns have parts, and one check of each range', {
+    tags: 'slow',
+  }, () => {
     const a = (n: number) => 'a'.repeat(n);
     const pieces = (piece: (n: number) => string) => {
       let text = '';

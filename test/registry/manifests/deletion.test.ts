@@ -231,7 +231,7 @@ describe('a deleted manifest', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('that was an index of 40 children, inside another index, leaves nothing behind', async () => {
+  test('that was an index of 40 children, inside another index, leaves nothing behind', { tags: 'slow' }, async () => {
     const config = await pushBlob(world, REPOSITORY, '{}');
     const children: Content[] = [];
     for (let n = 0; n < 40; n++) {
@@ -285,7 +285,7 @@ describe('a deleted manifest', () => {
 });
 
 describe('concurrently', () => {
-  test('16 deletions of a tag or manifest succeed once, with one event', async () => {
+  test('16 deletions of a tag or manifest succeed once, with one event', { tags: 'slow' }, async () => {
     const image = await pushImage(world, REPOSITORY, 'v1', 1, LARGE);
     for (const [reference, type] of [
       ['v1', 'tag.deleted'],
@@ -540,7 +540,9 @@ describe('what a rule has chosen', () => {
     expect(await contents()).toEqual(before);
   });
 
-  test("may be 200 manifests of 300 layers each, whose lists exceed the limit of one statement's parameters", async () => {
+  test("may be 200 manifests of 300 layers each, whose lists exceed the limit of one statement's parameters", {
+    tags: 'slow',
+  }, async () => {
     await untagged(1);
     const digests = Array.from({ length: 200 }, (_, n) => parseDigest(`sha256:a${n.toString(16).padStart(63, '0')}`));
     const layers = Array.from({ length: 300 }, (_, n) => ({ digest: `sha256:b${n.toString(16).padStart(63, '0')}` }));
@@ -564,7 +566,7 @@ describe('what a rule has chosen', () => {
     expect([left, moved]).toEqual([2, 200 * 300]);
   });
 
-  test('is deleted in one batch if it is 360 tags and 60 manifests', async () => {
+  test('is deleted in one batch if it is 360 tags and 60 manifests', { tags: 'slow' }, async () => {
     const config = await pushBlob(world, REPOSITORY, '{}');
     const digests: Digest[] = [];
     for (let n = 0; n < 60; n++) {

@@ -200,7 +200,7 @@ describe('a restored manifest', () => {
     expect(await violations(world.env)).toEqual([]);
   });
 
-  test('that is an index restores its children at any depth, and all referrers of any of them', async () => {
+  test('that is an index restores its children at any depth, and all referrers of any of them', { tags: 'slow' }, async () => {
     const images = [await pushImage(world, REPOSITORY, null, 1), await pushImage(world, REPOSITORY, null, 2)];
     const inner = await pushIndex(null, images);
     const index = await pushIndex('v1', [inner], {}, INDEX_TYPE);
@@ -259,7 +259,7 @@ describe('a restored manifest', () => {
       return image;
     }
 
-    test('gets all of them back', async () => {
+    test('gets all of them back', { tags: 'slow' }, async () => {
       const image = await withLayers(1100);
       await remove(world, REPOSITORY, image.digest);
       await world.env.DB.prepare('DELETE FROM repository_blobs').run();
@@ -346,7 +346,9 @@ describe('a restored manifest', () => {
     expect((await world.fetch('GET', `/v2/${REPOSITORY}/blobs/${secret.digest}`)).status).toBe(404);
   });
 
-  test('that was pushed again is the pushed one: the other copy is dropped, and its tags are restored', async () => {
+  test('that was pushed again is the pushed one: the other copy is dropped, and its tags are restored', {
+    tags: 'slow',
+  }, async () => {
     const image = await pushImage(world, REPOSITORY, 'v1', 1, LARGE);
     await remove(world, REPOSITORY, image.digest);
     const key = await world.env.DB.prepare('SELECT object_key FROM trashed_manifests').first('object_key');
@@ -389,7 +391,7 @@ describe('a restored manifest', () => {
     expect(await namesInTrash(world, REPOSITORY)).toEqual([]);
   });
 
-  test('that is an index of 1,000 is restored at once', async () => {
+  test('that is an index of 1,000 is restored at once', { tags: 'slow' }, async () => {
     const config = descriptorOf(await pushBlob(world, REPOSITORY, '{}'), CONFIG_TYPE);
     const layers = [descriptorOf(await pushBlob(world, REPOSITORY, noise(100)), LAYER_TYPE)];
     const children: Content[] = [];

@@ -61,7 +61,7 @@ describe('expireUploads', () => {
     expect(await keysOf(world)).toEqual([]);
   });
 
-  test('keeps the blob of a committed upload, although it consists of the received parts', async () => {
+  test('keeps the blob of a committed upload, although it consists of the received parts', { tags: 'slow' }, async () => {
     const { bytes, digest } = await contentOf(layer(6 * MIB));
     const location = await begin(world);
     await patch(world, location, unsized(bytes));

@@ -59,7 +59,9 @@ describe('pulls of an image in a day', () => {
     expect(await pull(image.digest, times, () => 0.999_999)).toEqual({ estimate: times, written: times });
   });
 
-  test('are an estimate beyond that: unbiased, within the stated error, and with few rows written', async () => {
+  test('are an estimate beyond that: unbiased, within the stated error, and with few rows written', {
+    tags: 'slow',
+  }, async () => {
     const runs = inFull(20, 8);
     const results: { estimate: number; written: number }[] = [];
     for (let seed = 1; seed <= runs; seed++) results.push(await pull(digestOf(seed), 10_000, seeded(seed)));
@@ -152,7 +154,9 @@ describe('a request', () => {
     expect(await world.env.DB.prepare('SELECT count(*) AS n FROM pulls').first('n')).toBe(0);
   });
 
-  test('takes one more statement after its answer, which writes a row for the first pulls of a day, and rarely later', async () => {
+  test('takes one more statement after its answer, which writes a row for the first pulls of a day, and rarely later', {
+    tags: 'slow',
+  }, async () => {
     const cost = async () => {
       const { env, counts } = counting(world.env);
       expect((await worldOf(env).fetch('GET', `/v2/${REPOSITORY}/manifests/v1`)).status).toBe(200);
@@ -183,7 +187,7 @@ describe('a request', () => {
 describe('pulls that are counted in memory', () => {
   const atOnce = (on: World, paths: string[]) => Promise.all(paths.map((path) => on.fetch('GET', `/v2/${REPOSITORY}/${path}`)));
 
-  test('take no call of their own, and are written together', async () => {
+  test('take no call of their own, and are written together', { tags: 'slow' }, async () => {
     // With a log of requests, each request has its own wrapper of the database.
     const { env, counts } = counting({ ...world.env, PULL_COUNT_SECONDS: '1', LOG: 'json' });
     const answers = await atOnce(worldOf(env), Array(20).fill('manifests/v1'));
@@ -194,7 +198,7 @@ describe('pulls that are counted in memory', () => {
     expect(counts.d1).toBe(20 * 2 + 1);
   });
 
-  test('of different images are written by one call, with the checks', async () => {
+  test('of different images are written by one call, with the checks', { tags: 'slow' }, async () => {
     const other = await pushImage(world, REPOSITORY, 'v2', 2);
     const { env, counts } = counting({ ...world.env, PULL_COUNT_SECONDS: '1' });
     const check = worldOf(env).fetch('HEAD', `/v2/${REPOSITORY}/manifests/v2`);

@@ -315,7 +315,7 @@ describe('after any sequence of changes', () => {
     expect((await putManifest(world, repository, `v${seed}`, document)).status).toBe(201);
   }
 
-  test('the counts for all, for one, by each push, and by hand are equal', async () => {
+  test('the counts for all, for one, by each push, and by hand are equal', { tags: 'slow' }, async () => {
     const steps = fc.array(step, { minLength: 5, maxLength: 25 });
     await fc.assert(
       fc.asyncProperty(steps, async (taken) => {

@@ -175,7 +175,7 @@ describe('a body', () => {
     expect(seen.cancelled).toBe(true);
   });
 
-  test('that trickles is read until the ten seconds are over, and the answer counts', async () => {
+  test('that trickles is read until the ten seconds are over, and the answer counts', { tags: 'slow' }, async () => {
     const stalled = new ReadableStream({
       start: (controller) => controller.enqueue(text('begun')),
     });
@@ -291,7 +291,7 @@ async function dump(env: Env): Promise<string> {
   return JSON.stringify(rows.map((table) => table.results));
 }
 
-test('the URL and the headers are in no row as text', async () => {
+test('the URL and the headers are in no row as text', { tags: 'slow' }, async () => {
   await waiting({ url: 'https://hooks.example.com/a-path?key=a-query', headers: { 'X-Key': 'a-value' } });
   scene.sink.answer = status(500);
   await untilQuiet(scene, cron);
@@ -377,7 +377,7 @@ describe('a test delivery', () => {
     ['is not allowed', status(200), { url: 'https://10.0.0.1/' }],
     ['hangs', hanging, {}],
     ['redirects', status(302, { location: 'https://elsewhere.example.com/' }), {}],
-  ])('of an endpoint that %s fails after the same time as all that fail', async (_, answer, told) => {
+  ])('of an endpoint that %s fails after the same time as all that fail', { tags: 'slow' }, async (_, answer, told) => {
     const subscription = await subscribe(scene, told);
     scene.sink.answer = answer;
     const from = scene.clock.now;

@@ -107,7 +107,7 @@ describe('after five failures in a row', () => {
     expect(scene.deliveries.held).toHaveLength(5);
   });
 
-  test('deliveries that were not tried are sent as soon as an attempt succeeds', async () => {
+  test('deliveries that were not tried are sent as soon as an attempt succeeds', { tags: 'slow' }, async () => {
     await broken(40);
     await drain(scene);
     scene.sink.answer = status(204);
@@ -166,7 +166,9 @@ describe('after five failures in a row', () => {
     expect(await statesOf(scene)).toEqual(Array(8).fill('delivered'));
   });
 
-  test('failures at the same time start with the first pause: a restart of a minute costs no hour', async () => {
+  test('failures at the same time start with the first pause: a restart of a minute costs no hour', {
+    tags: 'slow',
+  }, async () => {
     await waiting(20);
     scene.sink.answer = status(503);
     await Promise.all([1, 2, 3, 4].map(() => deliverSome(scene)));
@@ -209,7 +211,7 @@ describe('after five failures in a row', () => {
     expect(scene.sink.posts).toHaveLength(6);
   });
 
-  test('one delivery probes it, at whatever point a second consumer runs', async () => {
+  test('one delivery probes it, at whatever point a second consumer runs', { tags: 'slow' }, async () => {
     for (let at = 0; at < 4; at++) {
       scene = await newScene();
       await broken(12);
@@ -254,7 +256,9 @@ describe('after five failures in a row', () => {
     expect(scene.sink.posts).toHaveLength(7);
   });
 
-  test('the pause doubles with each failure up to an hour, and messages do not wait in the queue', async () => {
+  test('the pause doubles with each failure up to an hour, and messages do not wait in the queue', {
+    tags: 'slow',
+  }, async () => {
     await broken(12);
     const pauses: number[] = [];
     for (let run = 0; run < inFull(60, 30); run++) {
@@ -276,7 +280,7 @@ describe('after five failures in a row', () => {
     expect(new Set(kept).size, 'and one each').toBe(kept.length);
   });
 
-  test('a success resets it, and everything pending is sent soon', async () => {
+  test('a success resets it, and everything pending is sent soon', { tags: 'slow' }, async () => {
     await broken(40);
     for (let run = 0; run < 12; run++) {
       pass(scene, 600);
@@ -340,7 +344,9 @@ describe('after five failures in a row', () => {
 describe('an endpoint that never recovers', () => {
   const COUNT = inFull(30, 10);
 
-  test('each delivery has at most ten attempts and fails within a day: none is lost, none goes on forever', async () => {
+  test('each delivery has at most ten attempts and fails within a day: none is lost, none goes on forever', {
+    tags: 'slow',
+  }, async () => {
     await broken(COUNT);
     await untilQuiet(scene, cron, 30);
     const rows = await rowsOf(scene);
@@ -357,7 +363,7 @@ describe('an endpoint that never recovers', () => {
     expect(scene.deliveries.held).toEqual([]);
   });
 
-  test('costs the queue only a few messages for each delivery', async () => {
+  test('costs the queue only a few messages for each delivery', { tags: 'slow' }, async () => {
     await broken(COUNT);
     let handed = 0;
     const from = scene.deliveries.sent;
@@ -376,7 +382,7 @@ describe('an endpoint that never recovers', () => {
     expect(scene.deliveries.sent - from).toBeLessThan(COUNT * 4);
   });
 
-  test('a repeated delivery starts again', async () => {
+  test('a repeated delivery starts again', { tags: 'slow' }, async () => {
     await broken(3 + 2);
     await untilQuiet(scene, cron, 30);
     pass(scene, 5 * 24 * 3600);
@@ -412,7 +418,7 @@ describe('the attempts of one delivery', () => {
     expect(attemptsOf((await rowsOf(scene))[0] as Row)).toHaveLength(10);
   });
 
-  test('end without dead letters too, only later, and without another POST', async () => {
+  test('end without dead letters too, only later, and without another POST', { tags: 'slow' }, async () => {
     await waiting(1);
     scene.sink.answer = status(500);
     scene.deadLetters.down = true;

@@ -80,7 +80,7 @@ describe('a delivery', () => {
     expect(scene.sink.posts).toHaveLength(1);
   });
 
-  test('reads no more if thousands of others are pending', async () => {
+  test('reads no more if thousands of others are pending', { tags: 'slow' }, async () => {
     await waiting(1);
     const [message] = structuredClone(scene.deliveries.held);
     await happen(3000);
@@ -139,7 +139,7 @@ test('one request sends one message, however much it changes', async () => {
   expect(scene.events.held, 'a push that changes nothing is told as well').toHaveLength(2);
 });
 
-test('a scheduled run with thousands of finished deliveries reads only what is due', async () => {
+test('a scheduled run with thousands of finished deliveries reads only what is due', { tags: 'slow' }, async () => {
   await waiting(2000);
   scene.deliveries.held.length = 0;
   await scene.env.DB.prepare("UPDATE deliveries SET state = 'delivered'").run();
@@ -149,7 +149,7 @@ test('a scheduled run with thousands of finished deliveries reads only what is d
   expect((await cost((env) => runScheduled(env, hour + 600_000))).rowsRead).toBeLessThanOrEqual(100);
 });
 
-test('a run with thousands pending for a paused endpoint does not read them', async () => {
+test('a run with thousands pending for a paused endpoint does not read them', { tags: 'slow' }, async () => {
   await waiting(2000);
   await scene.env.DB.prepare('UPDATE subscriptions SET failures = 9, open_until = unixepoch() + 9000').run();
   pass(scene, 3600);

@@ -498,7 +498,7 @@ describe('failing stores:', () => {
   });
 });
 
-test('each delivery keeps its id in every attempt, and each attempt is signed anew', async () => {
+test('each delivery keeps its id in every attempt, and each attempt is signed anew', { tags: 'slow' }, async () => {
   await waiting();
   scene.sink.answer = status(500);
   await untilQuiet(scene, cron);

@@ -73,7 +73,7 @@ describe('while no queue accepts anything', () => {
     expect(ids()).toHaveLength(36);
   });
 
-  test('a webhook with many deliveries does not block another one', async () => {
+  test('a webhook with many deliveries does not block another one', { tags: 'slow' }, async () => {
     const busy = await subscribe(scene, { ...only, scope: 'repository:acme/api' });
     const calm = await subscribe(scene, { ...only, scope: 'repository:acme/calm', url: 'https://calm.example.com/' });
     await push(40);
@@ -90,7 +90,7 @@ describe('while no queue accepts anything', () => {
     expect(delivered).toContain(busy.id);
   });
 
-  test('a failed one is retried at its time, and has failed after its last attempt', async () => {
+  test('a failed one is retried at its time, and has failed after its last attempt', { tags: 'slow' }, async () => {
     await subscribe(scene, only);
     queuesAreDown();
     await push(1);
@@ -104,7 +104,7 @@ describe('while no queue accepts anything', () => {
     expect(scene.sink.posts.length).toBeGreaterThan(3);
   });
 
-  test('a paused endpoint is probed with one, and then gets everything pending', async () => {
+  test('a paused endpoint is probed with one, and then gets everything pending', { tags: 'slow' }, async () => {
     await subscribe(scene, only);
     await push(12);
     await match(scene);
@@ -121,7 +121,7 @@ describe('while no queue accepts anything', () => {
     expect(await statesOf(scene)).toEqual(Array(12).fill('delivered'));
   });
 
-  test('a slow endpoint does not block the others', async () => {
+  test('a slow endpoint does not block the others', { tags: 'slow' }, async () => {
     await subscribe(scene, { ...only, url: 'https://slow.example.com/' });
     await subscribe(scene, { ...only, url: 'https://quick.example.com/' });
     queuesAreDown();

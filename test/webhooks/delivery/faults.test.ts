@@ -257,6 +257,7 @@ describe('a send to a queue', () => {
 
   test.each(['fails', 'loses its answer', 'comes twice'] as const)(
     'that %s loses no event, and sends none twice',
+    { tags: 'slow' },
     async (how) => {
       for (const kind of KINDS) {
         for (let only = 0; only < inFull(4, 1); only++) {

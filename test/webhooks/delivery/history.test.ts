@@ -228,7 +228,7 @@ describe('the list of deliveries', () => {
 });
 
 describe('the first event since a time', () => {
-  test('is the same id that a linear scan finds, whatever ids are missing', async () => {
+  test('is the same id that a linear scan finds, whatever ids are missing', { tags: 'slow' }, async () => {
     const gaps = fc.array(fc.record({ id: fc.integer({ min: 1, max: 40 }), at: fc.integer({ min: 0, max: 6 }) }), {
       maxLength: 40,
     });

@@ -213,28 +213,32 @@ class Walk {
   }
 }
 
-test.each(SEEDS)('seed %i: each subscription gets its events, whatever goes wrong on the way', async (seed) => {
-  const scene = await newScene();
-  const walk = new Walk(scene, seed);
-  const told = [
-    { filter: { types: ['tag.created' as const, 'tag.deleted' as const] } },
-    { scope: 'organization:acme' },
-    { scope: 'repository:acme/api', filter: { tags: ['v*'] }, format: 'harbor' as const },
-    { filter: { repositories: ['*/api'] }, format: 'slack' as const },
-  ];
-  try {
-    for (const [n, one] of told.entries()) {
-      walk.subscriptions.push(await subscribe(scene, { ...one, url: `https://hooks${n}.example.com/` }));
-      for (let step = 0; step < STEPS / told.length; step++) await walk.step();
+test.each(SEEDS)(
+  'seed %i: each subscription gets its events, whatever goes wrong on the way',
+  { tags: 'slow' },
+  async (seed) => {
+    const scene = await newScene();
+    const walk = new Walk(scene, seed);
+    const told = [
+      { filter: { types: ['tag.created' as const, 'tag.deleted' as const] } },
+      { scope: 'organization:acme' },
+      { scope: 'repository:acme/api', filter: { tags: ['v*'] }, format: 'harbor' as const },
+      { filter: { repositories: ['*/api'] }, format: 'slack' as const },
+    ];
+    try {
+      for (const [n, one] of told.entries()) {
+        walk.subscriptions.push(await subscribe(scene, { ...one, url: `https://hooks${n}.example.com/` }));
+        for (let step = 0; step < STEPS / told.length; step++) await walk.step();
+      }
+      await walk.heal();
+      const expected = await walk.expected();
+      const rows = await rowsOf(scene);
+      expect(rows.filter(({ state }) => state !== 'delivered').map((row) => [idOf(row), row.state])).toEqual([]);
+      expect(rows.map(idOf).sort()).toEqual(expected);
+      expect([...new Set(scene.sink.acknowledged.map(({ id }) => id))].sort()).toEqual(expected);
+      expect(expected.length).toBeGreaterThan(10);
+    } catch (error) {
+      throw new Error(`seed ${seed}, after ${walk.log.length} steps (${walk.log.slice(-12).join(', ')})`, { cause: error });
     }
-    await walk.heal();
-    const expected = await walk.expected();
-    const rows = await rowsOf(scene);
-    expect(rows.filter(({ state }) => state !== 'delivered').map((row) => [idOf(row), row.state])).toEqual([]);
-    expect(rows.map(idOf).sort()).toEqual(expected);
-    expect([...new Set(scene.sink.acknowledged.map(({ id }) => id))].sort()).toEqual(expected);
-    expect(expected.length).toBeGreaterThan(10);
-  } catch (error) {
-    throw new Error(`seed ${seed}, after ${walk.log.length} steps (${walk.log.slice(-12).join(', ')})`, { cause: error });
-  }
-});
+  },
+);
