@@ -19,7 +19,10 @@ const keyStatements = z
   .optional(z.nullable(identityStatements))
   .describe('Limits the key: it may do what both its owner and these statements allow. `null`: no limit');
 
-const keyDays = z.optional(z.int().min(1)).describe('Days that the key works, counted from its creation');
+/** The range depends on settings, so the operation checks it. `minimum` is for the documentation only. */
+const keyDays = z
+  .optional(z.int().meta({ minimum: 1 }))
+  .describe('Days that the key works, counted from its creation, up to `KEY_MAX_DAYS`');
 
 export const newKey = z.strictObject({ name: keyName, statements: keyStatements, days: keyDays });
 

@@ -10,8 +10,9 @@ const NAME_MAX_LENGTH = 64;
 /**
  * Returns a function that writes the message of an issue of zod, for checks that have no message of their own in the schema.
  * @param place the part of the request that is checked: `query`, `body`, or empty for the input of an operation
+ * @param schema the schema of the whole value, which tells the range and the default of a number
  */
-export function messagesFor(place: string): (issue: Issue) => string | undefined {
+export function messagesFor(place: string, schema: z.ZodType): (issue: Issue) => string | undefined {
   return (issue) => {
     switch (issue.code) {
       case 'unrecognized_keys':
@@ -19,11 +20,11 @@ export function messagesFor(place: string): (issue: Issue) => string | undefined
       case 'invalid_value':
         return oneOf(issue.values.map(String), issue.input);
       case 'invalid_type':
-        return issue.input === undefined ? `is missing, and must be ${kind(issue)}` : `must be ${kind(issue)}`;
+        return wrongType(issue, schema);
       case 'too_small':
-        return atLeast(issue.origin, Number(issue.minimum));
+        return numberAt(schema, issue.path) ?? atLeast(issue.origin, Number(issue.minimum));
       case 'too_big':
-        return upTo(issue.origin, Number(issue.maximum));
+        return numberAt(schema, issue.path) ?? upTo(issue.origin, Number(issue.maximum));
       case 'invalid_format':
         return FORMATS[issue.format];
       default:
@@ -33,8 +34,7 @@ export function messagesFor(place: string): (issue: Issue) => string | undefined
 }
 
 function namesIn(schema: unknown): string[] {
-  const { shape = {} } = (schema as { _zod: { def: { shape?: object } } } | undefined)?._zod.def ?? {};
-  return Object.keys(shape);
+  return Object.keys(defOf(schema).shape ?? {});
 }
 
 function unknownNames(sent: readonly string[], known: readonly string[], word: string): string {
@@ -65,8 +65,81 @@ const KINDS: Record<string, string> = {
   record: 'an object',
 };
 
-function kind({ expected }: { expected: string }): string {
-  return KINDS[expected] ?? expected;
+function wrongType(issue: Issue & { code: 'invalid_type' }, schema: z.ZodType): string {
+  const must = numberAt(schema, issue.path) ?? listOf(issue) ?? `must be ${KINDS[issue.expected] ?? issue.expected}`;
+  return issue.input === undefined ? `is missing, and ${must}` : must;
+}
+
+/** The message for a value that is no list: the words that the list may have, and the value as a list if it is a text. */
+function listOf({ expected, inst, input }: Issue & { code: 'invalid_type' }): string | null {
+  if (expected !== 'array') return null;
+  const item = defOf(defOf(inst).element);
+  const isText = typeof input === 'string' && input.length <= NAME_MAX_LENGTH;
+  if (item.type === 'string' && isText) return `must be ${KINDS.array}, such as ${JSON.stringify([input])}`;
+  const words = wordsOf(item);
+  if (words.length === 0) return null;
+  const meant = isText ? nearest(input, words) : null;
+  const list = `must be ${KINDS.array} of ${words.join(', ')}`;
+  return meant === null ? list : `did you mean ["${meant}"]? It ${list}`;
+}
+
+/** The parts of zod's definitions of schemas that messages are made from. */
+interface Definition {
+  type?: string;
+  shape?: Record<string, unknown>;
+  element?: unknown;
+  valueType?: unknown;
+  innerType?: unknown;
+  in?: unknown;
+  out?: unknown;
+  entries?: Record<string, unknown>;
+  defaultValue?: unknown;
+}
+
+function defOf(schema: unknown): Definition {
+  return (schema as { _zod: { def: Definition } } | undefined)?._zod.def ?? {};
+}
+
+function wordsOf({ type, entries = {} }: Definition): string[] {
+  return type === 'enum' ? Object.values(entries).map(String) : [];
+}
+
+/** The message about the number at this place: its range, and what applies without it. `null` if there is no number. */
+function numberAt(schema: unknown, [step, ...rest]: readonly PropertyKey[] = []): string | null {
+  const { type, ...def } = defOf(schema);
+  const inside = step === undefined ? null : (def.shape?.[String(step)] ?? def.element ?? def.valueType);
+  if (inside) return numberAt(inside, rest);
+  const path = step === undefined ? [] : [step, ...rest];
+  switch (type) {
+    case 'number':
+      return range(schema as z.ZodNumber);
+    case 'optional':
+      return numberAt(def.innerType, path);
+    case 'nullable':
+      return orNull(numberAt(def.innerType, path));
+    case 'default':
+      return withDefault(numberAt(def.innerType, path), def.defaultValue);
+    case 'pipe':
+      return numberAt(defOf(def.in).type === 'transform' ? def.out : def.in, path);
+    default:
+      return null;
+  }
+}
+
+function range({ minValue, maxValue, format }: z.ZodNumber): string {
+  const kind = format === 'safeint' ? KINDS.int : KINDS.number;
+  const [least, most] = [minValue, maxValue].map((limit) => limit !== null && Math.abs(limit) < Number.MAX_SAFE_INTEGER);
+  if (least && most) return `must be ${kind} from ${minValue} to ${maxValue}`;
+  if (least) return `must be ${kind}, at least ${minValue}`;
+  return most ? `must be ${kind}, at most ${maxValue}` : `must be ${kind}`;
+}
+
+function orNull(must: string | null): string | null {
+  return must && `${must}, or null`;
+}
+
+function withDefault(must: string | null, value: unknown): string | null {
+  return must && `${must}. Without it: ${value}`;
 }
 
 function atLeast(origin: string, minimum: number): string {

@@ -9,7 +9,7 @@ import { messagesFor } from './messages.ts';
  * @throws request-invalid with all fields that are wrong
  */
 export function parse<T extends z.ZodType>(schema: T, value: unknown, place = ''): z.output<T> {
-  const result = schema.safeParse(value, { error: messagesFor(place) });
+  const result = schema.safeParse(value, { error: messagesFor(place, schema) });
   if (result.success) return result.data;
   // Unknown names come first, because the message of a refusal has only the first error. A misspelt name often causes another
   // error about a missing field.
@@ -30,7 +30,9 @@ function issuesOf(issue: z.core.$ZodIssue): Issue[] {
   if (issue.code !== 'invalid_union' || issue.errors.length === 0) return [issue];
   const inside = issue.errors.find((issues) => issues.some(({ path }) => path.length > 0));
   if (inside) return inside.flatMap(issuesOf).map(({ path, message }) => ({ path: [...issue.path, ...path], message }));
-  const messages = issue.errors.flatMap((issues) => issues.flatMap(issuesOf)).map(({ message }) => message);
+  const all = issue.errors.flatMap((issues) => issues.flatMap(issuesOf)).map(({ message }) => message);
+  // Only the first alternative guesses which word was meant.
+  const messages = all.map((message, n) => (n === 0 ? message : message.replace(/^did you mean [^?]+\? It /, '')));
   return [{ path: issue.path, message: messages.join(', or ') }];
 }
 

@@ -102,12 +102,13 @@ export async function listKeys(
   return pageOf(results.map(keyOf), limit);
 }
 
-/** Checks the lifetime of a key and converts it. @returns seconds @throws request-invalid for more than `KEY_MAX_DAYS` days */
+/** Checks the lifetime of a key and converts it to seconds. @throws request-invalid outside of 1 to `KEY_MAX_DAYS` days */
 export function checkedLifetime(env: Vars, days: number): number {
-  const { keyMaxDays } = settings(env);
-  if (days <= keyMaxDays) return days * DAY;
+  const { keyMaxDays, keyDefaultDays } = settings(env);
+  if (days >= 1 && days <= keyMaxDays) return days * DAY;
+  const without = `Without it, a new key works for ${keyDefaultDays}`;
   throw new Refusal('request-invalid', {
-    message: `days: a key of this registry works for up to ${keyMaxDays} days. Nothing was saved`,
+    message: `days: must be 1 to ${keyMaxDays} in this registry. ${without}. Nothing was saved`,
   });
 }
 

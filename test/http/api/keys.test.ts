@@ -185,8 +185,12 @@ describe('a new key', () => {
     world = worldOf({ ...world.env, KEY_DEFAULT_DAYS: '7', KEY_MAX_DAYS: '30' });
     expect(secondsOf(await shown((await make()).id))).toBe(7 * DAY);
     expect(secondsOf(await shown((await make({ days: 30 })).id))).toBe(30 * DAY);
-    const tooLong = { as: alice.bearer, body: { name: 'x', days: 31 } };
-    expect(await unchanged(() => api(world, 'POST', '/keys', tooLong))).toBe('400 INVALID');
+    const withDays = (days: number) => api(world, 'POST', '/keys', { as: alice.bearer, body: { name: 'x', days } });
+    for (const days of [31, 0]) {
+      expect(await unchanged(() => withDays(days))).toBe('400 INVALID');
+      const told = 'days: must be 1 to 30 in this registry. Without it, a new key works for 7. Nothing was saved';
+      expect((await withDays(days)).body).toMatchObject({ errors: [{ message: told }] });
+    }
   });
 
   test.each([
