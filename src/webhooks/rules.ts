@@ -20,12 +20,25 @@ import { FORMATS } from './formats/all.ts';
  * @throws request-invalid
  */
 export function checkEndpoint(env: Vars, { url, headers }: Endpoint, origins: readonly string[]): void {
-  const { insecureWebhooks } = settings(env);
-  const ownHosts = origins.map((own) => new URL(own).host);
-  const ofUrl = refusalOfAddress(url, { ownHosts, insecure: insecureWebhooks });
+  const ofUrl = refusalOfUrl(env, url, origins);
   if (ofUrl !== null) requireNoErrors([{ at: 'url', message: ofUrl }]);
   const ofHeaders = refusalOfHeaders(headers);
   if (ofHeaders !== null) requireNoErrors([{ at: 'headers', message: ofHeaders }]);
+}
+
+/**
+ * Returns a message that says why the URL of a webhook is not allowed, or `null` if it is allowed. The message names the
+ * setting that would allow it, for the first trial on one machine. Without the setting every port of `127.0.0.1` counts as the
+ * registry. The message does not say so, since another port is another program.
+ */
+export function refusalOfUrl(env: Vars, url: string, origins: readonly string[]): string | null {
+  const { insecureWebhooks: insecure } = settings(env);
+  const ownHosts = origins.map((own) => new URL(own).host);
+  const refusal = refusalOfAddress(url, { ownHosts, insecure });
+  if (refusal === null || insecure || refusalOfAddress(url, { ownHosts, insecure: true }) !== null) return refusal;
+  const ofHost = refusalOfAddress(url, { ownHosts: [], insecure: false, anyPort: true });
+  if (ofHost === null) return refusal;
+  return `${ofHost}. For development, INSECURE_WEBHOOKS=on allows plain http and private addresses`;
 }
 
 /** The filter in a request. A field that is left out is not changed. A field that is `null` does not filter. */

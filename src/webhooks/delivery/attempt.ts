@@ -5,7 +5,6 @@
  */
 import { settings, type Vars } from '../../env.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
-import { refusalOfAddress } from '../../outbound/address.ts';
 import { deadlineIn, type Network, request } from '../../outbound/request.ts';
 import type { Secrets } from '../../secrets.ts';
 import { report } from '../../telemetry.ts';
@@ -14,6 +13,7 @@ import { credentialsOf, unseal } from '../endpoint/sealing.ts';
 import { allSecrets, signatureHeaders } from '../endpoint/signature.ts';
 import { FORMATS } from '../formats/all.ts';
 import type { RepositoryFacts } from '../formats/format.ts';
+import { refusalOfUrl } from '../rules.ts';
 import type { Subscription } from '../subscriptions.ts';
 import { deliveryId, type EventData, type LoadedDelivery, type Result } from './deliveries.ts';
 import { delayAfter, retryAfterOf } from './schedule.ts';
@@ -96,10 +96,8 @@ async function post(
 ): Promise<Answer> {
   const endpoint = await unseal(env, subscription.id, subscription.endpoint);
   if (!endpoint) return refused("the stored URL cannot be read since the registry's secret was replaced: send the URL again");
-  const { insecureWebhooks, publicUrl } = settings(env);
-  const origin = publicUrl ?? subscription.origin;
-  const ownHosts = [new URL(subscription.origin).host, new URL(origin).host];
-  const refusal = refusalOfAddress(endpoint.url, { ownHosts, insecure: insecureWebhooks });
+  const origin = settings(env).publicUrl ?? subscription.origin;
+  const refusal = refusalOfUrl(env, endpoint.url, [subscription.origin, origin]);
   if (refusal) return refused(refusal);
   const format = FORMATS[subscription.format];
   const body = format.render({ ...read(), origin });
