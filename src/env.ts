@@ -99,8 +99,8 @@ export const SETTINGS = {
     0,
     300,
     'everywhere',
-    'how long a running instance remembers where the layers of a pulled image are; 0: not at all. A deletion takes effect at ' +
-      'once in the instance that deletes, and after this time in others',
+    'how long a running instance remembers the manifest of an image that is being pulled, and where its layers are; 0: not ' +
+      'at all. A deletion takes effect at once in the instance that deletes, and after this time in others',
   ),
   PULL_COUNT_SECONDS: integer(
     5,

@@ -8,7 +8,7 @@ import { type Manifest, parseManifest } from '../oci/manifest.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import type { Page, PageQuery } from '../oci/page.ts';
 import type { Reference, Tag } from '../oci/reference.ts';
-import { getManifest, statManifest, statManifestForPush } from '../registry/manifests/manifests.ts';
+import { getManifest, statManifest, statManifestForPull, statManifestForPush } from '../registry/manifests/manifests.ts';
 import { deleteManifest as deleteStored } from '../registry/manifests/named-deletion.ts';
 import { type MovedTags, putManifest } from '../registry/manifests/put.ts';
 import { listReferrers as listStoredReferrers } from '../registry/manifests/referrers.ts';
@@ -19,7 +19,7 @@ import { finishing } from './call.ts';
 import { type ContentCall, mayCreateByPush, mayOnContent, requireContentRight, requireRead, withAuthority } from './content.ts';
 import { countUse } from './pull-counter.ts';
 
-/** end-3, GET. Takes one query. The pull is counted after the response. */
+/** end-3, GET. Takes one query, and none after a HEAD of the same manifest. The pull is counted after the response. */
 export async function pullManifest(call: ContentCall, repository: RepositoryName, reference: Reference, random: number) {
   requireRead(call, repository);
   const manifest = await getManifest(call.env, repository, reference, call.now);
@@ -27,17 +27,22 @@ export async function pullManifest(call: ContentCall, repository: RepositoryName
   return manifest;
 }
 
-/**
- * end-3, HEAD. Lifecycle policies regard this as a use of the manifest, but it is not counted as a pull. If the caller may
- * push, this takes a lease on the manifest, because a client that finds the manifest here skips its upload (invariant 8).
- */
+/** end-3, HEAD. Lifecycle policies regard this as a use of the manifest, but it is not counted as a pull. */
 export async function checkManifest(call: ContentCall, repository: RepositoryName, reference: Reference) {
   requireRead(call, repository);
-  const head = await (reference.digest && mayOnContent(call, 'push', repository)
-    ? statManifestForPush(call.env, repository, reference.digest)
-    : statManifest(call.env, repository, reference));
+  const head = await headOf(call, repository, reference);
   countUse(call, { repository, digest: head.digest, pulls: 0, random: 0 });
   return head;
+}
+
+/**
+ * If the caller may push, this takes a lease on a manifest that the request names by its digest, because a client that finds it
+ * here skips its upload (invariant 8).
+ */
+function headOf(call: ContentCall, repository: RepositoryName, reference: Reference) {
+  if (!mayOnContent(call, 'push', repository)) return statManifestForPull(call.env, repository, reference, call.now);
+  if (reference.digest) return statManifestForPush(call.env, repository, reference.digest);
+  return statManifest(call.env, repository, reference);
 }
 
 export type { MovedTags };

@@ -7,6 +7,7 @@ import { type Env, settings, type Vars } from '../env.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import { perDatabase } from '../telemetry.ts';
+import { forgetManifests } from './known-manifests.ts';
 
 export interface Blob {
   digest: Digest;
@@ -68,9 +69,10 @@ export function knownBlob(env: Pick<Env, 'DB'>, repository: RepositoryName, dige
   return found && now < found.until ? found.blob : null;
 }
 
-/** Forgets all blobs. Call this after each deletion of content, also if its answer was lost. */
+/** Forgets all blobs and manifests. Call this after each deletion of content, also if its answer was lost. */
 export function forgetBlobs(env: Pick<Env, 'DB'>): void {
   const memory = memoryOf(env);
   memory.deletions++;
   memory.blobs.clear();
+  forgetManifests(env);
 }

@@ -10,6 +10,7 @@ import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import type { Tag } from '../../oci/reference.ts';
 import { isRefusal, Refusal } from '../../vocabulary/refusal.ts';
+import { forgetManifests } from '../known-manifests.ts';
 import { REPOSITORY_ID } from '../repositories/repositories.ts';
 import { type DeletedTag, deleteTags, tagsOfList, tagsWithoutSubject } from '../tags/changes.ts';
 import { MUTABILITY_RULE } from '../tags/mutability.ts';
@@ -120,7 +121,7 @@ export async function deleteExpired(
   // This fails if one of the manifests was kept because something references it now.
   if (whole) batch.require('overtaken', `${COUNT_OF_MANIFESTS} = 0`, { repository, manifests: levels.flat() });
   try {
-    const results = await batch.commit();
+    const results = await batch.commit().finally(() => forgetManifests(env));
     return {
       tags: deletedTags.flatMap((handle) => results.of(handle)),
       manifests: deletedManifests.flatMap((handle) => results.of(handle).map(({ digest }) => digest)),

@@ -13,6 +13,7 @@ import { report } from '../../telemetry.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { markManifests } from '../faults.ts';
 import { type Blob, beginReading, remembersBlobs } from '../known-blobs.ts';
+import { beginReadingAhead, knownManifest } from '../known-manifests.ts';
 import { REPOSITORY_ID } from '../repositories/repositories.ts';
 
 type Stores = Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'>;
@@ -87,21 +88,58 @@ const BLOBS_OF_MANIFEST = `(SELECT json_group_array(json_object('digest', b.dige
   CROSS JOIN repository_blobs l ON l.digest = d.digest AND l.repository_id = r.id
   CROSS JOIN blobs b ON b.digest = l.digest AND b.missing_since IS NULL)`;
 
-/** Endpoint end-3: returns a manifest with its document, and remembers where its blobs are. @throws manifest-unknown */
+interface ManifestRow extends HeadRow {
+  content: string | null;
+  object_key: string | null;
+  blobs: string | null;
+}
+
+/** Reads the row of a manifest, and remembers where its blobs are. */
+async function readManifest(
+  env: Database & Vars,
+  repository: RepositoryName,
+  reference: Reference,
+  now: number,
+): Promise<ManifestRow | null> {
+  const blobs = remembersBlobs(env) ? BLOBS_OF_MANIFEST : 'NULL';
+  const remember = beginReading(env, repository, now);
+  const sql = `SELECT m.digest, m.media_type, m.size, m.content, m.object_key, ${blobs} AS blobs ${locate(reference)}`;
+  const row = await prepare(env, sql, { repository, reference: reference.tag ?? reference.digest }).first<ManifestRow>();
+  if (row?.blobs) remember(JSON.parse(row.blobs) as Blob[]);
+  return row;
+}
+
+/**
+ * Like `statManifest`, for a client that will probably pull the manifest by its digest next. Reads the whole manifest, so that
+ * the next request and those for its blobs take no query.
+ * @throws manifest-unknown
+ */
+export async function statManifestForPull(
+  env: Database & Vars,
+  repository: RepositoryName,
+  reference: Reference,
+  now: number,
+): Promise<ManifestHead> {
+  const remember = beginReadingAhead(env, repository, now);
+  if (!remember) return statManifest(env, repository, reference);
+  const row = await readManifest(env, repository, reference, now);
+  if (!row) throw unknownManifest(repository, reference);
+  const head = { digest: row.digest, mediaType: row.media_type, size: row.size };
+  if (row.content !== null) remember({ ...head, text: row.content });
+  return head;
+}
+
+/** Endpoint end-3: returns a manifest with its document. @throws manifest-unknown */
 export async function getManifest(
   env: Stores & Vars,
   repository: RepositoryName,
   reference: Reference,
   now: number,
 ): Promise<ManifestHead & { text: string }> {
-  const blobs = remembersBlobs(env) ? BLOBS_OF_MANIFEST : 'NULL';
-  const remember = beginReading(env, repository, now);
-  const sql = `SELECT m.digest, m.media_type, m.size, m.content, m.object_key, ${blobs} AS blobs ${locate(reference)}`;
-  const row = await prepare(env, sql, { repository, reference: reference.tag ?? reference.digest }).first<
-    HeadRow & { content: string | null; object_key: string | null; blobs: string | null }
-  >();
+  const known = reference.digest ? knownManifest(env, repository, reference.digest, now) : null;
+  if (known) return known;
+  const row = await readManifest(env, repository, reference, now);
   if (!row) throw await unknownToPull(env, repository, reference);
-  if (row.blobs !== null) remember(JSON.parse(row.blobs) as Blob[]);
   const text = row.content ?? (await readText(env, row.object_key ?? ''));
   if (text === null) {
     await markMissing(env, repository, row.digest, row.object_key);

@@ -11,6 +11,7 @@ import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import type { Reference, Tag } from '../../oci/reference.ts';
 import { type Particulars, Refusal } from '../../vocabulary/refusal.ts';
+import { forgetManifests } from '../known-manifests.ts';
 import { REPOSITORY_ID } from '../repositories/repositories.ts';
 import { type DeletedTag, deleteTags, type TagSelection, tagsNamed, tagsNaming, tagsWithoutSubject } from '../tags/changes.ts';
 import { requireCondition } from '../tags/guards.ts';
@@ -145,7 +146,7 @@ async function deleteOnce(
     deleted.push(deleteTags(batch, repository, tagsWithoutSubject(level.tags), deletion, { toTrash: true }));
     moved.push(trashManifests(batch, repository, level.manifests, deletion, IS_UNREFERENCED)());
   }
-  const results = await batch.commit();
+  const results = await batch.commit().finally(() => forgetManifests(env));
   return {
     tags: deleted.flatMap((handle) => results.of(handle)),
     manifests: moved.flatMap((handle) => results.of(handle).map(({ digest }) => digest)),
