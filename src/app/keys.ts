@@ -31,6 +31,7 @@ import type { Page, PageQuery } from '../oci/page.ts';
 import { organizationOf } from '../vocabulary/names.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
 import { actorOf, isOwnKey, requireLogin, requireOwner, requireUnscopedUser } from './access.ts';
+import { bareNames } from './bare-names.ts';
 import type { Call } from './call.ts';
 import { storedStatement } from './statements.ts';
 
@@ -121,7 +122,7 @@ async function create(call: Call, owner: string, wanted: NewKey, idempotency: st
     idempotency,
     by: actorOf(call),
   });
-  return { ...saved(key), secret };
+  return { ...(await saved(call, key)), secret };
 }
 
 /** @param ifVersion the version that the key must have, or `null` for any version */
@@ -134,7 +135,7 @@ export async function changeKey(call: Call, id: string, wanted: KeyChange, ifVer
     ...(statements === undefined ? {} : { statements: statements?.map(storedStatement) ?? null }),
     ...(days === undefined ? {} : { days }),
   };
-  return saved(await changeRow(call.env, key, change, { ifVersion, by: actorOf(call) }));
+  return saved(call, await changeRow(call.env, key, change, { ifVersion, by: actorOf(call) }));
 }
 
 /**
@@ -193,11 +194,12 @@ export async function rotateKey(call: Call, id: string, wanted: KeyRotation, ide
   const { overlap, days } = valid(keyRotation, wanted);
   const rotation = { overlap, days: days ?? null, idempotency, by: actorOf(call) };
   const { key, secret } = await replaceKey(call.env, old, rotation);
-  return { ...saved(key), secret };
+  return { ...(await saved(call, key)), secret };
 }
 
-function saved(key: AccessKey): SavedKey {
-  return { key, warnings: key.statements ? pushWithoutPull(key.statements, 'key') : [] };
+async function saved(call: Call, key: AccessKey): Promise<SavedKey> {
+  if (!key.statements) return { key, warnings: [] };
+  return { key, warnings: [...pushWithoutPull(key.statements, 'key'), ...(await bareNames(call, key.statements))] };
 }
 
 /** @throws not-found if the key does not exist, or if the caller may not see it */

@@ -20,6 +20,7 @@ import { listRepositories, requireRepository } from '../registry/repositories/re
 import type { RepositoryAction } from '../vocabulary/actions.ts';
 import { nameOf, organizationOf } from '../vocabulary/names.ts';
 import { actorOf, isOwnKey, requireAdministrator, requireLogin, requireOwner, requireRight } from './access.ts';
+import { bareNames } from './bare-names.ts';
 import type { Call } from './call.ts';
 import { shownStatement, storedStatement } from './statements.ts';
 
@@ -37,7 +38,7 @@ const PREVIEW_MAX = 100;
 export async function getPolicy(call: Call, subject: string): Promise<Policy> {
   requireMayEdit(call, subject);
   const { statements, warnings, version } = await read(call, subject, null);
-  return shown(subject, statements, warnings, version);
+  return shown(call, subject, { statements, warnings, version });
 }
 
 /**
@@ -58,7 +59,7 @@ export async function savePolicy(
   const saved = writePolicy(batch, call.env, { subject, statements }, { ifVersion, by, asker: call.authority });
   requireRepositoryOf(batch, subject);
   const { version, warnings } = policyIn(await batch.commit(), saved);
-  return shown(subject, statements, warnings, version);
+  return shown(call, subject, { statements, warnings, version });
 }
 
 /** Validates statements and converts them to the stored form. @throws request-invalid if they are not valid */
@@ -87,7 +88,7 @@ export async function previewPolicy(call: Call, subject: string, sent: readonly 
         reachOf([...before, ...after].flatMap(({ repositories }) => repositories)),
       );
   const { changes, truncated } = await compare(call.env, subject, { before, after, repositories: items }, call.authority);
-  return { changes, truncated: truncated || more, warnings: [...warnings, ...mistakesIn(subject, after)] };
+  return { changes, truncated: truncated || more, warnings: [...warnings, ...(await mistakesIn(call, subject, after))] };
 }
 
 /**
@@ -120,17 +121,21 @@ async function read(call: Call, subject: string, planned: readonly Statement[] |
   return policyIn(await batch.commit(), policy);
 }
 
-function shown(subject: string, statements: readonly Statement[], warnings: readonly string[], version: number): Policy {
+async function shown(
+  call: Call,
+  subject: string,
+  { statements, warnings, version }: { statements: readonly Statement[]; warnings: readonly string[]; version: number },
+): Promise<Policy> {
   return {
     statements: statements.map(shownStatement),
-    warnings: [...warnings, ...mistakesIn(subject, statements)],
+    warnings: [...warnings, ...(await mistakesIn(call, subject, statements))],
     version,
   };
 }
 
-function mistakesIn(subject: string, statements: readonly Statement[]): string[] {
+async function mistakesIn(call: Call, subject: string, statements: readonly Statement[]): Promise<string[]> {
   const whose = subject.startsWith('repository:') ? 'repository' : 'identity';
-  return pushWithoutPull(statements.map(withShownPrincipals), whose);
+  return [...pushWithoutPull(statements.map(withShownPrincipals), whose), ...(await bareNames(call, statements))];
 }
 
 interface AccessQuestion {

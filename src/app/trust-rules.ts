@@ -12,6 +12,7 @@ import { valid } from '../contract/valid.ts';
 import type { Page, PageQuery } from '../oci/page.ts';
 import { organizationOf } from '../vocabulary/names.ts';
 import { actorOf, requireAdministrator, requireOwner } from './access.ts';
+import { bareNames } from './bare-names.ts';
 import type { Call } from './call.ts';
 import { reviewOwners } from './webhook-owners.ts';
 
@@ -57,7 +58,8 @@ export async function putTrustRule(
   };
   const rule = await putRule(call.env, wanted, { ifVersion, by: actorOf(call) });
   await reviewOwners(call, { people: [subject] });
-  return { rule, warnings: pushWithoutPull(rule.statements, 'identity') };
+  const warnings = [...pushWithoutPull(rule.statements, 'identity'), ...(await bareNames(call, rule.statements))];
+  return { rule, warnings };
 }
 
 /** Deletes a rule. The logins that it allowed end at once. */

@@ -9,7 +9,7 @@ import { prepare } from '../../events/sql.ts';
 import { type Page, pageOf } from '../../oci/page.ts';
 import { nameOf } from '../../vocabulary/names.ts';
 import { BOOTSTRAP } from '../directory.ts';
-import { type Change, only, requireVersion } from '../within.ts';
+import { type Change, DELETED, only, requireVersion } from '../within.ts';
 import { revokeKeysOf } from './access-keys.ts';
 
 export interface User {
@@ -103,6 +103,14 @@ export async function listUsers(
     { after, search, rows: limit + 1 },
   ).all<UserRow>();
   return pageOf(results.map(userOf), limit);
+}
+
+/** Queries which of these subjects are accounts that are not deleted. */
+export function queryAccounts(batch: Batch, subjects: readonly string[]): Handle<{ subject: string }> {
+  return batch.query(
+    `SELECT subject FROM accounts WHERE subject IN (SELECT value FROM json_each(:subjects)) AND disabled <> ${DELETED}`,
+    { subjects },
+  );
 }
 
 /** True if both users are members of at least one common organization. */

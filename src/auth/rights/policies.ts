@@ -139,10 +139,12 @@ export function requireWithinOrganization(subject: string, statements: readonly 
   if (organization === '') return;
   const outside = statements.flatMap(({ repositories }) => repositories).find((one) => !one.startsWith(`${organization}/`));
   if (outside === undefined) return;
+  const remedy =
+    outside === organization
+      ? `for all repositories in ${organization}/, write ${organization}/*`
+      : `give ${subject} access to a repository elsewhere in the policy of that repository`;
   throw new Refusal('request-invalid', {
-    message:
-      `"${outside}" is outside of ${organization}/. Nothing was saved: give ${subject} access to a repository ` +
-      `elsewhere in the policy of that repository`,
+    message: `"${outside}" is outside of ${organization}/. Nothing was saved: ${remedy}`,
   });
 }
 

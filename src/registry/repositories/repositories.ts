@@ -1,5 +1,5 @@
 /** Repositories: looks them up by name or blob, lists them, and creates one at its first push. */
-import type { Batch, Database, Results } from '../../events/batch.ts';
+import type { Batch, Database, Handle, Results } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import { recordEvent } from '../../events/outbox.ts';
 import { prepare } from '../../events/sql.ts';
@@ -70,6 +70,11 @@ const EXISTENCE = 'SELECT 1 FROM repositories WHERE name = :repository';
 export function queryExistence(batch: Batch, repository: RepositoryName): (results: Results) => boolean {
   const found = batch.query(EXISTENCE, { repository });
   return (results) => results.first(found) !== null;
+}
+
+/** Queries which of these repositories exist. */
+export function queryRepositories(batch: Batch, names: readonly string[]): Handle<{ name: string }> {
+  return batch.query('SELECT name FROM repositories WHERE name IN (SELECT value FROM json_each(:names))', { names });
 }
 
 /** Returns the refusal of a push to a repository that does not exist and that the pusher may not create. */

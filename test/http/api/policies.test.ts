@@ -743,3 +743,36 @@ describe('a dry run', () => {
     expect(counts.d1).toBeLessThanOrEqual(6);
   });
 });
+
+describe('a pattern without a slash and without *', () => {
+  const warning = (name: string) =>
+    `${name} means the one repository of that name: for all repositories in ${name}/, write ${name}/*`;
+  const warningsOf = async (answer: Promise<{ body: unknown }>) => ((await answer).body as { warnings?: string[] }).warnings;
+  const pulling = (...repositories: string[]) => [{ actions: ['pull'], repositories }];
+
+  test('is warned about if an organization or user has that name, or no repository has it', async () => {
+    await makeAcme();
+    await make('hello-world', 'acme');
+    const sent = pulling('acme', 'acme/*', 'alice', 'nothing', 'hello-world');
+    const expected = ['acme', 'alice', 'nothing'].map(warning);
+    expect(await warningsOf(put(USER, sent))).toEqual(expected);
+    expect(await warningsOf(get(USER))).toEqual(expected);
+    expect(await warningsOf(api(world, 'PUT', `${USER}?dryRun=true`, { body: { statements: sent } }))).toEqual(expected);
+    expect(await warningsOf(put(USER, pulling('hello-world')))).toBeUndefined();
+  });
+
+  test('is warned about in keys, and tells nobody which repositories and accounts of others exist', async () => {
+    const { alice } = await makeAcme();
+    await make('hello-world');
+    await makeOrganization(world, 'beta');
+    const statements = pulling('acme', 'alice', 'beta', 'hello-world', 'nothing');
+    const made = api(world, 'POST', '/keys', { as: alice.bearer, body: { name: 'x', statements } });
+    expect(await warningsOf(made)).toEqual(['acme', 'alice', 'beta', 'hello-world', 'nothing'].map(warning));
+  });
+
+  test('that a team or robot gets is refused with what was probably meant', async () => {
+    await makeAcme();
+    const { body } = await put(TEAM, pulling('acme'));
+    expect(JSON.stringify(body)).toContain('for all repositories in acme/, write acme/*');
+  });
+});
