@@ -133,7 +133,7 @@ async function deleteOnce(
   requirePresent(batch, env, repository, named, condition !== null);
   requireCondition(batch, env, { repository, digest: digests[0] ?? null, tags, condition });
   if (expected !== null) requireExpected(batch, repository, changing, expected);
-  requireMutable(batch, env, repository, changing, { judgement, names });
+  requireMutable(batch, env, repository, changing, { judgement, names }, { instead: 'Nothing was deleted: keep the tag' });
   const deletion = { by, reason: null };
   const deleted = tags.length === 0 ? [] : [deleteTags(batch, repository, ofNames, deletion, { toTrash: true })];
   const moved = [];

@@ -138,10 +138,16 @@ async function readRule(env: Database, repository: RepositoryName): Promise<stri
   return rule ?? '';
 }
 
-/** The reason and the particulars of a refusal to change immutable tags. */
+/** The reason of a refusal to change immutable tags, what stays unchanged, and what to do instead. */
 interface ImmutableRefusal {
-  reason: Precondition;
-  says?: Particulars;
+  reason?: Precondition;
+  instead?: string;
+}
+
+/** The last words of a refusal to change an immutable tag or a repository that has one. */
+export function howToChangeRule(repository: RepositoryName): string {
+  const address = `PUT /api/v1/repositories/${repository}/-/tag-mutability`;
+  return `ask the repository's owner or an administrator to change the rule (${address})`;
 }
 
 /**
@@ -156,7 +162,7 @@ export function requireMutable(
   repository: RepositoryName,
   changing: Pick<TagSelection, 'sql' | 'parameters'>,
   { judgement, names }: { judgement: Judgement; names: string[] },
-  { reason, says }: ImmutableRefusal = { reason: 'tag-immutable' },
+  { reason = 'tag-immutable', instead = 'Nothing was changed: push another tag' }: ImmutableRefusal = {},
 ): void {
   const parameters = { ...changing.parameters, repository };
   batch.require(
@@ -171,14 +177,17 @@ export function requireMutable(
   if (immutable.length === 0) return;
   const refused = `SELECT name, digest FROM (${changing.sql}) WHERE name IN (SELECT value FROM json_each(:immutable))`;
   batch.require(reason, `${MUTABILITY_RULE} = '' OR NOT EXISTS (${refused})`, { ...parameters, immutable }, async () => {
-    if (says) return says;
     const { results } = await prepare(env, refused, { ...parameters, immutable }).all<{ name: string; digest: Digest }>();
-    return results.length > 0 ? immutableTags(results) : null;
+    return results.length > 0 ? immutableTags(results, `${instead}, or ${howToChangeRule(repository)}`) : null;
   });
 }
 
-/** Returns the particulars of a refusal. @param tags the immutable tags that the batch would have changed */
-function immutableTags(tags: { name: string; digest: Digest }[]): Particulars {
+/**
+ * Returns the particulars of a refusal.
+ * @param tags the immutable tags that the batch would have changed
+ * @param remedy the end of the message: what to do
+ */
+function immutableTags(tags: { name: string; digest: Digest }[], remedy: string): Particulars {
   const [first] = tags;
   const which =
     tags.length === 1
@@ -186,6 +195,6 @@ function immutableTags(tags: { name: string; digest: Digest }[]): Particulars {
       : `${tags.length} tags are immutable, ${first?.name} among them`;
   // cosign adds a second signature or attestation by moving the tag of the first one. ECR and Harbor refuse this as well.
   const signs = tags.some(({ name }) => attachedTo(name) !== null);
-  const message = signs ? `${which}. To add signatures under such a tag, exclude sha256-* from immutability` : which;
-  return { message, detail: tags.slice(0, 10) };
+  const signing = signs ? '. To add signatures under such a tag, exclude sha256-* from immutability' : '';
+  return { message: `${which}${signing}. ${remedy}`, detail: tags.slice(0, 10) };
 }

@@ -118,6 +118,8 @@ export async function rollBack(env: Database, put: TagPut, tag: Tag, by: Actor):
   await withMutabilityRule(env, put.repository, (judgement) => rollBackOnce(env, put, { tag, by, judgement }));
 }
 
+const ROLLED_BACK = { instead: 'Nothing was changed: push the image under another tag' };
+
 async function rollBackOnce(
   env: Database,
   put: TagPut,
@@ -132,7 +134,7 @@ async function rollBackOnce(
     { repository, digest },
   );
   requireCondition(batch, env, put, 'version-mismatch');
-  requireMutable(batch, env, repository, tagsHeldByOthers([tag], digest), { judgement, names: [tag] });
+  requireMutable(batch, env, repository, tagsHeldByOthers([tag], digest), { judgement, names: [tag] }, ROLLED_BACK);
   requireTagRights(batch, env, put, ({ moving }) => missingRight(tag, moving ? 'retag' : 'push'));
   changeTags(batch, { repository, digest, mediaType, size, tags: [tag], by, cause: 'rollback' });
   await batch.commit();

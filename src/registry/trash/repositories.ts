@@ -12,7 +12,7 @@ import { forgetBlobs } from '../known-blobs.ts';
 import { requireDeletion } from '../manifests/deletion.ts';
 import { type RepositorySums, requireRepositoryVersion, SUMS, SUMS_OF } from '../repositories/descriptions.ts';
 import { REPOSITORY_ID } from '../repositories/repositories.ts';
-import { type Judgement, MUTABILITY_RULE, withMutabilityRule } from '../tags/mutability.ts';
+import { howToChangeRule, type Judgement, MUTABILITY_RULE, withMutabilityRule } from '../tags/mutability.ts';
 import { restorableUntil } from './listing.ts';
 
 export interface TrashedRepository {
@@ -168,7 +168,7 @@ async function requireNoImmutableTags(
   const names = judgement.rule === '' ? [] : await heldTags(env, repository);
   const free = new Set(judgement.free(names));
   let says: Particulars | undefined = {
-    message: 'the repository has immutable tags: nothing was deleted, change its mutability first',
+    message: `the repository has immutable tags. Nothing was deleted: ${howToChangeRule(repository)}`,
   };
   for (let start = 0; start === 0 || start < names.length; start += CHUNK) {
     const chunk = names.slice(start, start + CHUNK);

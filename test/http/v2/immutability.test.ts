@@ -22,6 +22,9 @@ import { builtOnce, type World, worldOf } from '../../world/world.ts';
 const REPOSITORY = 'acme/api';
 const WRITERS = 16;
 
+const RULE =
+  "ask the repository's owner or an administrator to change the rule (PUT /api/v1/repositories/acme/api/-/tag-mutability)";
+
 let world: World;
 let one: Content;
 let two: Content;
@@ -120,11 +123,22 @@ describe('an immutable tag cannot be changed', () => {
     }
     const { errors } = (await (await put('v1?tag=dev-1', two)).json()) as { errors: { message: string; detail: unknown }[] };
     expect(errors[0]).toMatchObject({
-      message: `the tag v1 is immutable, and stays at ${one.digest}`,
+      message: `the tag v1 is immutable, and stays at ${one.digest}. Nothing was changed: push another tag, or ${RULE}`,
       detail: [{ name: 'v1', digest: one.digest }],
     });
     await must(put(`${two.digest}?tag=dev-1&tag=v2`, two));
     expect(await tagsOf(world, REPOSITORY)).toEqual(['dev-1', 'v1', 'v2']);
+  });
+
+  test('and a refused deletion or rollback says what to do instead', async () => {
+    await must(put('v1', one));
+    await must(put('v1', two));
+    await rule('IMMUTABLE');
+    expect(await (await remove('v1')).text()).toContain(`Nothing was deleted: keep the tag, or ${RULE}`);
+    const { body } = await rollBack('v1', { digest: one.digest });
+    expect(JSON.stringify(body)).toContain(`Nothing was changed: push the image under another tag, or ${RULE}`);
+    const whole = await api(world, 'DELETE', `/repositories/${REPOSITORY}?force=true`);
+    expect(JSON.stringify(whole.body)).toContain(`Nothing was deleted: ${RULE}`);
   });
 
   test('and the answer names the number of immutable tags, and ten of them', async () => {
@@ -134,7 +148,7 @@ describe('an immutable tag cannot be changed', () => {
     const { errors } = (await (await put(`${two.digest}?${query}`, two)).json()) as {
       errors: { message: string; detail: [] }[];
     };
-    expect(errors[0]?.message).toBe('40 tags are immutable, t0 among them');
+    expect(errors[0]?.message).toContain('40 tags are immutable, t0 among them. Nothing was changed: push another tag');
     expect(errors[0]?.detail).toHaveLength(10);
   });
 
