@@ -36,7 +36,7 @@ const ARROWS: Record<string, string[]> = {
   'cron.ts': ['app', 'queue.ts', 'telemetry.ts', 'env.ts'],
   'ownership.ts': ['storage', 'secrets.ts', 'env.ts'],
   background: ['vocabulary', 'telemetry.ts', 'env.ts'],
-  local: ['auth', 'outbound', 'env.ts', 'setting.ts'],
+  local: ['contract', 'auth', 'outbound', 'env.ts', 'setting.ts'],
   vocabulary: [],
   registry: ['vocabulary', 'oci', 'storage', 'events', 'telemetry.ts', 'env.ts'],
   auth: ['vocabulary', 'oci', 'events', 'outbound', 'secrets.ts', 'telemetry.ts', 'env.ts'],

@@ -167,12 +167,20 @@ const FORMATS: Record<string, string> = {
 /**
  * The word that the client probably meant. A word is likely if one of the two texts contains the other, or if at most a third
  * of the letters of the word differ. `null` if no word is likely.
+ * @param parts false: a text that contains the word, or is contained in it, is not likely for that reason
  */
-export function nearest(sent: string, words: readonly string[]): string | null {
+export function nearest(
+  sent: string,
+  words: readonly string[],
+  { parts }: { parts: boolean } = { parts: true },
+): string | null {
   const text = sent.slice(0, NAME_MAX_LENGTH).toLowerCase();
   const ranked = words
     .map((word) => ({ word, distance: distanceBetween(text, word.toLowerCase()) }))
-    .filter(({ word, distance }) => distance <= Math.max(1, Math.floor(word.length / 3)) || isPart(text, word.toLowerCase()))
+    .filter(
+      ({ word, distance }) =>
+        distance <= Math.max(1, Math.floor(word.length / 3)) || (parts && isPart(text, word.toLowerCase())),
+    )
     .sort((a, b) => a.distance - b.distance);
   return ranked[0]?.word ?? null;
 }

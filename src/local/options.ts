@@ -2,7 +2,8 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { checkSecrets, SECRETS, SETTINGS, settings, startSettings } from '../env.ts';
+import { nearest } from '../contract/messages.ts';
+import { checkSecrets, SECRETS, SETTINGS, START_SETTINGS, settings, startSettings } from '../env.ts';
 import type { Setting } from '../setting.ts';
 import { claimFolder } from './lock.ts';
 import { StartError } from './start-error.ts';
@@ -18,6 +19,14 @@ export interface Options {
   /** The settings of the Worker (`src/env.ts`) that the environment has, not parsed. */
   variables: Record<string, string>;
   secrets: Record<string, string> & { REGISTRY_SECRET: string };
+  /** The names in the environment that are probably misspelt settings. */
+  misspelt: Misspelt[];
+}
+
+interface Misspelt {
+  name: string;
+  /** The setting that is probably meant. */
+  meant: string;
 }
 
 /** Reads the options. Creates the data folder and the secret if they are missing. @throws StartError for a wrong setting */
@@ -31,7 +40,8 @@ export function readOptions(env: NodeJS.ProcessEnv): Options {
     claimFolder(dataDir);
     const { secret, first } = env.REGISTRY_SECRET ? { secret: env.REGISTRY_SECRET, first: false } : makeSecret(dataDir);
     const secrets = { ...givenOf(env, SECRETS), REGISTRY_SECRET: secret };
-    return { host, port, dataDir, first, givenSecret: Boolean(env.REGISTRY_SECRET), variables, secrets };
+    const given = { givenSecret: Boolean(env.REGISTRY_SECRET), variables, secrets };
+    return { host, port, dataDir, first, ...given, misspelt: misspeltIn(env) };
   });
 }
 
@@ -52,6 +62,17 @@ function inWords<T>(read: () => T): T {
   } catch (error) {
     throw error instanceof StartError ? error : new StartError(`${(error as Error).message}.`);
   }
+}
+
+/** Finds names that differ from a setting in a few letters. The other names of the environment belong to other programs. */
+function misspeltIn(env: NodeJS.ProcessEnv): Misspelt[] {
+  const tables: Record<string, Setting> = { ...START_SETTINGS, ...SETTINGS, ...SECRETS };
+  const names = Object.keys(tables).filter((name) => tables[name]?.where !== 'tests');
+  const others = Object.keys(env).filter((name) => /^[A-Z][A-Z_]+$/.test(name) && !Object.hasOwn(tables, name));
+  return others.flatMap((name) => {
+    const meant = nearest(name, names, { parts: false });
+    return meant === null ? [] : [{ name, meant }];
+  });
 }
 
 /** The settings of a table that the environment has, without those that only tests may change. */

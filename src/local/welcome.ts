@@ -33,7 +33,7 @@ Berth is ready at http://${registry}
   Password   ${secrets.ADMIN_PASSWORD ? 'the one in ADMIN_PASSWORD' : derived}
   Data       ${options.dataDir}
   API        http://${registry}/api
-${exposure(options)}
+${exposure(options)}${spelling(options)}
 A first push, in another terminal in this folder:
 
   ${login} | docker login -u admin --password-stdin ${registry}
@@ -49,6 +49,12 @@ function passwordCommand({ dataDir }: Options): string {
   const command = 'npm run --silent password';
   if (dataDir === resolve(startSettings({}).dataDir)) return command;
   return IS_POWERSHELL ? `$env:DATA_DIR=${quoted(dataDir)}; ${command}` : `DATA_DIR=${quoted(dataDir)} ${command}`;
+}
+
+/** A warning about settings that are probably misspelt, because a setting that is not known has no effect. */
+function spelling({ misspelt }: Options): string {
+  const lines = misspelt.map(({ name, meant }) => `\nWarning: there is no setting ${name}: did you mean ${meant}?\n`);
+  return lines.join('');
 }
 
 /** A warning that other machines can connect without TLS. Empty if only this machine can connect. */

@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { SECRETS, SETTINGS, START_SETTINGS, settings } from '../../src/env.ts';
 import { readOptions } from '../../src/local/options.ts';
+import { welcome } from '../../src/local/welcome.ts';
 import type { Setting } from '../../src/setting.ts';
 import { HELP } from '../docs/reasons.ts';
 import { TABLES } from '../docs/tables.ts';
@@ -53,6 +54,18 @@ test.each(Object.keys(SECRETS))('`npm start` passes %s on to the Worker', (name)
   const value = 'y'.repeat(40);
   const options = readOptions({ REGISTRY_SECRET: 'x'.repeat(32), [name]: value, DATA_DIR: folder });
   expect(options.secrets).toMatchObject({ [name]: value });
+});
+
+test('a name that is nearly that of a setting is warned about, and no other name of the environment', async () => {
+  const usual = { HOSTNAME: 'x', PATH: '/bin', HOME: '/', LANG: 'C', SHELL: 'sh', LOGNAME: 'x', EDITOR: 'vi', PARTBYTES: '1' };
+  const given = { ...process.env, ...usual, REGISTRY_SECRET: 'x'.repeat(32), DATA_DIR: folder };
+  expect(readOptions(given).misspelt).toEqual([]);
+  const options = readOptions({ ...given, TRASH_DAY: '3', ADMIN_PASSWD: 'x' });
+  expect(options.misspelt).toEqual([
+    { name: 'TRASH_DAY', meant: 'TRASH_DAYS' },
+    { name: 'ADMIN_PASSWD', meant: 'ADMIN_PASSWORD' },
+  ]);
+  expect(await welcome(options)).toContain('Warning: there is no setting TRASH_DAY: did you mean TRASH_DAYS?');
 });
 
 describe('an invalid value', () => {
