@@ -125,7 +125,7 @@ export async function startUpload(call: ContentCall, repository: RepositoryName,
 /** @throws repository-unknown if the repository does not exist */
 async function requireExistence({ env, uploading }: ContentCall, repository: RepositoryName): Promise<void> {
   if (uploading === null) await checkRepositoryExists(env, repository);
-  else if (!uploading.exists()) throw notCreated();
+  else if (!uploading.exists()) throw notCreated(repository);
 }
 
 /** Returns the location of an upload that has received `offset` bytes. The location is signed for this caller. */

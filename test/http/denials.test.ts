@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { pushImage } from '../world/images.ts';
 import { makeOrganization } from '../world/organizations.ts';
 import { api, basicOf, inviteUser, type Person } from '../world/people.ts';
-import { newWorld, type World } from '../world/world.ts';
+import { newWorld, type World, worldOf } from '../world/world.ts';
 
 let world: World;
 let owner: Person;
@@ -119,6 +119,15 @@ test('who may pull is told whether the tag is missing or the repository', async 
     expect(answer.status).toBe(404);
     expect(await answer.json()).toMatchObject({ errors: [{ code: 'MANIFEST_UNKNOWN', message }] });
   }
+});
+
+test('who may push but not create is told the address at which somebody else creates the repository', async () => {
+  const strict = worldOf({ ...world.env, CREATE_ON_PUSH: 'off' });
+  const answer = await strict.fetch('POST', '/v2/olga/new/blobs/uploads/', { authorization: owner.basic });
+  expect([answer.status, await messageIn(answer)]).toEqual([
+    404,
+    expect.stringContaining('(PUT /api/v1/repositories/olga/new)'),
+  ]);
 });
 
 describe('a member of the organization', () => {

@@ -27,7 +27,7 @@ export interface Pusher {
  */
 export function ensureRepository(batch: Batch, repository: RepositoryName, { mayCreate, by }: Pusher): void {
   if (!mayCreate) {
-    requireRepository(batch, repository, NOT_CREATED);
+    requireRepository(batch, repository, mayNotCreate(repository));
     return;
   }
   recordEvent(batch, {
@@ -41,11 +41,12 @@ export function ensureRepository(batch: Batch, repository: RepositoryName, { may
   });
 }
 
-const NOT_CREATED = {
-  message:
+function mayNotCreate(repository: RepositoryName): Particulars {
+  const message =
     'this repository does not exist, and a push of yours may not create it. Its owner or an administrator creates it ' +
-    '(PUT /api/v1/repositories/NAME), or grants you the right to create',
-};
+    `(PUT /api/v1/repositories/${repository}), or grants you the right to create`;
+  return { message };
+}
 
 /** Refuses the batch with `repository-unknown` if the repository does not exist. */
 export function requireRepository(batch: Batch, repository: RepositoryName, says?: Particulars): void {
@@ -58,7 +59,7 @@ export function requireRepository(batch: Batch, repository: RepositoryName, says
  */
 export async function checkRepositoryExists(env: Database, repository: RepositoryName): Promise<void> {
   const found = await prepare(env, EXISTENCE, { repository }).first();
-  if (!found) throw notCreated();
+  if (!found) throw notCreated(repository);
 }
 
 const EXISTENCE = 'SELECT 1 FROM repositories WHERE name = :repository';
@@ -78,8 +79,8 @@ export function queryRepositories(batch: Batch, names: readonly string[]): Handl
 }
 
 /** Returns the refusal of a push to a repository that does not exist and that the pusher may not create. */
-export function notCreated(): Refusal {
-  return new Refusal('repository-unknown', NOT_CREATED);
+export function notCreated(repository: RepositoryName): Refusal {
+  return new Refusal('repository-unknown', mayNotCreate(repository));
 }
 
 /** Returns the names of up to `limit` repositories that hold the blob. */

@@ -156,7 +156,7 @@ export async function saveSession(env: Stores, { id, repository }: Upload, sessi
   const batch = newBatch(env);
   requireSession(batch, id, session);
   requireRoomForStaged(batch, growth, () =>
-    limitParticulars(env, namespace, { id, bytes: before }, { sql: ':after', parameters: { after } }),
+    limitParticulars(env, repository, { id, bytes: before }, { sql: ':after', parameters: { after } }),
   );
   batch.run(
     `INSERT INTO uploads (id, repository, state, version, size, staged, expires_at)

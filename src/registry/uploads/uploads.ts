@@ -50,7 +50,7 @@ export async function appendToUpload(env: Stores, upload: Upload, chunk: Chunk, 
   const refused = async (error: unknown): Promise<never> => {
     await closeIfHopeless(env, upload, session, error, work);
     if (await isOvertaken(env, upload, session, error)) throw outOfStep(await uploadOffset(env, upload));
-    throw await explained(env, error);
+    throw await explained(env, upload.repository, error);
   };
   const { staged, written, superseded, interrupted } = await receive(env, upload, session, chunk).catch(refused);
   if (written !== NOTHING_STAGED) {
@@ -128,7 +128,7 @@ export async function uploadAtOnce(env: Stores, upload: Upload, digest: Digest, 
     await publish(env, upload, session, digest, chunk, work);
   } catch (error) {
     if (isRefusal(error, 'overtaken')) throw outOfStep(0);
-    throw await explained(env, await asIfNew(env, upload, length ?? 0, error));
+    throw await explained(env, upload.repository, await asIfNew(env, upload, length ?? 0, error));
   }
 }
 
@@ -149,7 +149,7 @@ export async function finishUpload(env: Stores, upload: Upload, digest: Digest, 
     await closeIfHopeless(env, upload, session, error, work);
     if (!(await isOvertaken(env, upload, session, error))) {
       const size = stagedSize(session.staged) + (chunk.body.length ?? 0);
-      throw await explained(env, await asIfNew(env, upload, size, error));
+      throw await explained(env, upload.repository, await asIfNew(env, upload, size, error));
     }
   }
   await settle(env, upload, digest);

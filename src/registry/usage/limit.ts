@@ -23,6 +23,7 @@ export interface Staging {
 
 /** Content that a batch adds to a namespace. */
 interface Addition {
+  repository: RepositoryName;
   namespace: string;
   by: Actor;
   blobs: 0 | 1;
@@ -54,6 +55,7 @@ export function countBlob(batch: Batch, env: Database, { repository, digest, ...
   const namespace = organizationAbout(repository);
   count(batch, env, {
     ...blob,
+    repository,
     namespace,
     blobs: 1,
     bytes: 'coalesce((SELECT size FROM blobs WHERE digest = :digest), 0)',
@@ -74,6 +76,7 @@ interface CountedManifest {
 export function countManifest(batch: Batch, env: Database, { repository, digest, size }: CountedManifest, by: Actor): void {
   const namespace = organizationAbout(repository);
   count(batch, env, {
+    repository,
     namespace,
     by,
     blobs: 0,
@@ -88,7 +91,7 @@ export function countManifest(batch: Batch, env: Database, { repository, digest,
 
 /** Adds the steps that count content. Repositories without a namespace have no limit. */
 function count(batch: Batch, env: Database, addition: Addition): void {
-  const { namespace, by, blobs, bytes, size, isHeld, parameters, staging } = addition;
+  const { repository, namespace, by, blobs, bytes, size, isHeld, parameters, staging } = addition;
   if (namespace === '') return;
   batch.require(
     'quota-exceeded',
@@ -96,7 +99,7 @@ function count(batch: Batch, env: Database, addition: Addition): void {
       AND bytes + ${OTHERS_STAGED} + ${bytes} > max_bytes AND NOT ${isHeld})`,
     { ...parameters, ...stagingParameters(staging) },
     () =>
-      limitParticulars(env, namespace, staging, { sql: size === null ? bytes : ':size', parameters: { ...parameters, size } }),
+      limitParticulars(env, repository, staging, { sql: size === null ? bytes : ':size', parameters: { ...parameters, size } }),
   );
   recordEvent(batch, {
     about: `organization:${namespace}`,
@@ -125,10 +128,11 @@ function stagingParameters(staging: Staging | null): Parameters {
  */
 export async function limitParticulars(
   env: Database,
-  namespace: string,
+  repository: RepositoryName,
   staging: Staging | null,
   adds: { sql: string; parameters: Parameters },
 ): Promise<Particulars | null> {
+  const namespace = organizationAbout(repository);
   const row = await prepare(
     env,
     `SELECT bytes, ${OTHERS_STAGED} AS staged, max_bytes, kind, ${adds.sql} AS adds
@@ -137,7 +141,7 @@ export async function limitParticulars(
   ).first<LimitRow & { adds: number }>();
   const limit = limitIn(namespace, row);
   if (row === null || limit === null || fits(limit, row.adds)) return null;
-  const { message, detail } = await explained(env, new OverLimit(limit, row.adds));
+  const { message, detail } = await explained(env, repository, new OverLimit(limit, row.adds));
   return { message, detail };
 }
 

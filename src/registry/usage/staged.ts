@@ -6,6 +6,7 @@
  */
 import type { Batch, Database } from '../../events/batch.ts';
 import { type Parameters, prepare } from '../../events/sql.ts';
+import type { RepositoryName } from '../../oci/name.ts';
 import { type Particulars, Refusal } from '../../vocabulary/refusal.ts';
 import { namespaceSql, repositoriesOf, within } from './counting.ts';
 
@@ -101,6 +102,11 @@ export function requireRoom(limit: Limit | null, size: number): void {
   if (limit !== null && !fits(limit, size)) throw new OverLimit(limit, size);
 }
 
+interface Trash {
+  bytes: number;
+  repository: RepositoryName;
+}
+
 /** The refusal `quota-exceeded`. It tells everybody who may push to the namespace how many bytes the namespace stores. */
 export class OverLimit extends Refusal {
   readonly limit: Limit;
@@ -108,17 +114,18 @@ export class OverLimit extends Refusal {
 
   /**
    * @param adds the bytes to add, or `null` if the number is unknown but does not fit
-   * @param trashed the number of bytes that only the trash holds
+   * @param trash the bytes that only the trash holds, and the repository of the push
    */
-  constructor(limit: Limit, adds: number | null, trashed = 0) {
+  constructor(limit: Limit, adds: number | null, trash: Trash | null = null) {
     const { namespace, kind, bytes, staged, maxBytes } = limit;
+    const trashed = trash?.bytes ?? 0;
     const inTrash = trashed > 0 ? ` (${sizeText(trashed)} of it in the trash)` : '';
     const unfinished = staged > 0 ? ` and ${sizeText(staged)} in unfinished uploads` : '';
     const added = adds ? `this would add ${sizeText(adds)}` : `there is room for ${sizeText(roomIn(limit))}`;
     super('quota-exceeded', {
       message:
         `${namespace} may store ${sizeText(maxBytes)} and stores ${sizeText(bytes)}${inTrash}${unfinished}, ` +
-        `${added}. Nothing was stored: ${remedies(trashed, staged)}`,
+        `${added}. Nothing was stored: ${remedies(trash, staged)}`,
       detail: {
         [kind]: namespace,
         bytes,
@@ -133,18 +140,21 @@ export class OverLimit extends Refusal {
   }
 }
 
-function remedies(trashed: number, staged: number): string {
+function remedies(trash: Trash | null, staged: number): string {
   return [
-    ...(trashed > 0 ? ['purge the trash (DELETE /api/v1/repositories/<name>/-/trash/..., or /api/v1/trash/<entry>)'] : []),
+    ...(trash && trash.bytes > 0
+      ? [`purge the trash (it is listed by GET /api/v1/repositories/${trash.repository}/-/trash and GET /api/v1/trash)`]
+      : []),
     ...(staged > 0 ? ['finish or cancel uploads, which otherwise end a day after their last chunk'] : []),
     'delete images or ask an administrator for more',
   ].join('; ');
 }
 
 /** Adds to a refusal with `quota-exceeded` the number of bytes that only the trash holds. Returns any other error unchanged. */
-export async function explained<E>(env: Pick<Database, 'DB'>, error: E): Promise<E> {
+export async function explained<E>(env: Pick<Database, 'DB'>, repository: RepositoryName, error: E): Promise<E> {
   if (!(error instanceof OverLimit)) return error;
-  return new OverLimit(error.limit, error.adds, await trashedBytes(env, error.limit.namespace)) as E;
+  const bytes = await trashedBytes(env, error.limit.namespace);
+  return new OverLimit(error.limit, error.adds, { bytes, repository }) as E;
 }
 
 /**

@@ -362,7 +362,7 @@ describe('the space of deleted content', () => {
     const [status, { message, detail }] = await refusal(await postWhole(world, 'acme/api', other.digest, sized(other.bytes)));
     expect(status).toBe('403 DENIED');
     expect(message).toMatch(
-      /^acme may store \d+ bytes and stores \d+ bytes \(\d+ bytes of it in the trash\), .*: purge the trash/,
+      /^acme may store \d+ bytes and stores \d+ bytes \(\d+ bytes of it in the trash\), .*: purge the trash \(it is listed by GET \/api\/v1\/repositories\/acme\/api\/-\/trash and GET \/api\/v1\/trash\)/,
     );
     const { trash } = (await api<{ trash: { bytes: number } }>(world, 'GET', '/organizations/acme/usage')).body;
     expect(detail).toMatchObject({ bytes, trash: trash.bytes });
