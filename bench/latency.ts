@@ -3,13 +3,14 @@
  * to D1 and R2. It delays each of their calls, and counts how many are made one after the other. `--write` writes the tables
  * into docs/performance.md. `--peer` clones serverless-registry from another place than GitHub.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { exitOnSignals } from '../test/world/registry.ts';
 import { CASES } from './latency/cases.ts';
 import { CLIENTS, type ClientName } from './latency/clients.ts';
-import { type Delays, measure, type Sample } from './latency/measure.ts';
+import { type Delays, measure, nameOf, type Sample } from './latency/measure.ts';
 import { type Row, tablesOf, writeTables } from './latency/report.ts';
-import { type Side, startSides } from './latency/sides.ts';
+import { lookAt, type Side, startSides } from './latency/sides.ts';
 
 interface Plan {
   rounds: number;
@@ -20,6 +21,8 @@ interface Plan {
 const R2_MS = 20;
 const FULL: Plan = { rounds: 3, clients: CLIENTS, d1: [5, 30, 100] };
 const QUICK: Plan = { rounds: 1, clients: ['docker 28', 'docker 29'], d1: [30] };
+/** The time after which an isolate has written the pulls that it has counted (`PULL_COUNT_SECONDS`, by default 5). */
+const BACKGROUND_MS = 7000;
 
 exitOnSignals();
 const { values } = parseArgs({ options: { quick: { type: 'boolean' }, write: { type: 'boolean' }, peer: { type: 'string' } } });
@@ -45,10 +48,23 @@ async function run(): Promise<Row[]> {
       const times = [];
       for (const d1 of plan.d1)
         times.push({ d1, samples: await roundsOf({ d1, r2: R2_MS }, (side, delays) => measure(side, client, name, delays)) });
-      rows.push({ name, client, times });
+      rows.push({ name, client, times, background: { d1: 0, r2: 0 } });
     }
   }
+  await countBackground(rows);
   return rows;
+}
+
+async function countBackground(rows: Row[]): Promise<void> {
+  const [berth] = sides;
+  if (!berth) return;
+  await sleep(BACKGROUND_MS);
+  const { background } = await lookAt(berth);
+  const pulls = plan.rounds * plan.d1.length;
+  for (const row of rows) {
+    const { d1, r2 } = background[nameOf(row.client, row.name)] ?? { d1: 0, r2: 0 };
+    row.background = { d1: d1 / pulls, r2: r2 / pulls };
+  }
 }
 
 type Samples = Record<string, Sample | null>[];

@@ -13,8 +13,9 @@ export interface Call {
 
 /** The calls of one request, as far as they began before its answer. */
 export interface Visit {
-  /** The number that the load generator gave the request. */
+  /** The number that the load generator gave the request, and the name of the pull or push that it belongs to. */
   number: number;
+  name: string;
   calls: Call[];
   answered: number;
 }

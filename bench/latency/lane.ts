@@ -21,9 +21,12 @@ let numbers = 0;
 export class Lane {
   last: Step;
   readonly #url: string;
+  readonly #name: string;
 
-  constructor(url: string, last: Step = BEGINNING) {
+  /** @param name the name of the pull or push. Empty if it is not measured */
+  constructor(url: string, name = '', last: Step = BEGINNING) {
     this.#url = url;
+    this.#name = name;
     this.last = last;
   }
 
@@ -38,7 +41,7 @@ export class Lane {
     const content = body && (unsized ? { body: streamOf(body), duplex: 'half' as const } : { body: new Uint8Array(body) });
     const response = await fetch(new URL(path, this.#url), {
       method,
-      headers: { 'x-latency-number': String(number), ...headers },
+      headers: { 'x-latency-number': String(number), 'x-latency-name': this.#name, ...headers },
       ...content,
     });
     const text = await response.text();
@@ -53,7 +56,7 @@ export class Lane {
   }
 
   fork(): Lane {
-    return new Lane(this.#url, this.last);
+    return new Lane(this.#url, this.#name, this.last);
   }
 
   join(lanes: Lane[]): void {
@@ -69,7 +72,7 @@ export class Lane {
     const place = async () => {
       let previous: Step = begin;
       for (let item = left.shift(); item !== undefined; item = left.shift()) {
-        const lane = new Lane(this.#url, { number: null, after: [previous], needs: [begin] });
+        const lane = new Lane(this.#url, this.#name, { number: null, after: [previous], needs: [begin] });
         await work(item, lane);
         previous = lane.last;
         done.push(lane);

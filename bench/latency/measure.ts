@@ -20,8 +20,10 @@ export interface Sample {
   shortest: Counts;
   /** All calls that answers waited for. */
   total: Counts;
-  /** The calls that no answer waited for. */
-  background: Counts;
+}
+
+export function nameOf(client: ClientName, name: CaseName): string {
+  return `${name}, ${client}`;
 }
 
 /** A pull or push of one side. `null` if the side does not have the case. */
@@ -31,11 +33,11 @@ export async function measure(side: Side, client: ClientName, name: CaseName, de
   const work = await prepareCase(name, client, side);
   await lookAt(side);
   await setDelays(side, delays.d1, delays.r2);
-  const lane = new Lane(side.url);
+  const lane = new Lane(side.url, nameOf(client, name));
   const start = performance.now();
   await work(lane);
   const milliseconds = performance.now() - start;
-  const { visits, background } = await lookAt(side);
+  const { visits } = await lookAt(side);
   const counted = new Map(visits.map((visit) => [visit.number, visit]));
   const both = (count: (kind: Kind) => number): Counts => ({ d1: count('d1'), r2: count('r2') });
   const weight = (kind: Kind) => (number: number) => chainOf(visitOf(counted, number), kind);
@@ -45,7 +47,6 @@ export async function measure(side: Side, client: ClientName, name: CaseName, de
     path: both((kind) => longestWay(lane.last, weight(kind), 'after')),
     shortest: both((kind) => longestWay(lane.last, weight(kind), 'needs')),
     total: both((kind) => visits.reduce((sum, visit) => sum + totalOf(visit, kind), 0)),
-    background,
   };
 }
 

@@ -11,6 +11,8 @@ export interface Row {
   name: CaseName;
   client: ClientName;
   /** For each delay of D1, the samples of each round by the name of the side. */
+  /** The calls of Berth that no answer waited for, for one pull or push. */
+  background: Counts;
   times: { d1: number; samples: Record<string, Sample | null>[] }[];
 }
 
@@ -55,7 +57,8 @@ function countTable(rows: Row[], side: string): string {
       row.name,
       row.client,
       median((one) => one.requests),
-      ...(['path', 'shortest', 'total', 'background'] as const).map((which) => median((one) => one[which].d1)),
+      ...(['path', 'shortest', 'total'] as const).map((which) => median((one) => one[which].d1)),
+      row.background.d1.toFixed(1),
       ...(['path', 'total'] as const).map((which) => median((one) => one[which].r2)),
     ];
   });

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { launch } from '../hosts.ts';
-import type { Kind, Visit } from './chain.ts';
+import type { Counts, Visit } from './chain.ts';
 import { peerEntry } from './peer.ts';
 
 export type SideName = 'berth' | 'least' | 'peer';
@@ -78,11 +78,11 @@ export async function setDelays({ url }: Side, d1: number, r2: number): Promise<
 
 export interface Counted {
   visits: Visit[];
-  /** The calls since the last look that no answer waited for. */
-  background: Record<Kind, number>;
+  /** The calls since the start that no answer waited for, by the name of the pull or push. */
+  background: Record<string, Counts>;
 }
 
-/** Returns what was counted since the last look. */
+/** Returns the requests since the last look, and the calls in the background. */
 export async function lookAt({ url }: Side): Promise<Counted> {
   return (await fetch(`${url}/-/latency`)).json() as Promise<Counted>;
 }

@@ -4,7 +4,7 @@
  * delayed and counted, not the queues and the schedule.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
-import type { Kind, Visit } from '../latency/chain.ts';
+import type { Counts, Kind, Visit } from '../latency/chain.ts';
 
 /** The names of the bindings in the environment of the Worker. The emulator calls them `DB` and `BLOBS`. */
 interface Names {
@@ -21,8 +21,8 @@ const SENDS: Record<Kind, string[]> = {
 };
 const GIVES = ['prepare', 'bind', 'withSession', 'resumeMultipartUpload'];
 
-/** The header in which the load generator numbers its requests. */
-const NUMBER = 'x-latency-number';
+/** The headers in which the load generator numbers its requests, and names the pull or push that they belong to. */
+const [NUMBER, NAME] = ['x-latency-number', 'x-latency-name'];
 
 const INNER = Symbol('the wrapped object itself');
 
@@ -30,8 +30,8 @@ const delays: Record<Kind, number> = { d1: 0, r2: 0 };
 /** The number of beginnings and ends of calls so far. It orders them without a clock. */
 let ticks = 0;
 let visits: Visit[] = [];
-/** The number of calls that no answer waited for. */
-let background: Record<Kind, number> = { d1: 0, r2: 0 };
+/** The number of calls that no answer waited for, since the start of the Worker, by the name of the pull or push. */
+const background: Record<string, Counts> = {};
 const visiting = new AsyncLocalStorage<Visit>();
 const wrapped = new WeakMap<object, Record<string, unknown>>();
 
@@ -42,20 +42,21 @@ export function delayed(worker: object, names: Names): Handler {
     async fetch(request, env, context) {
       const url = new URL(request.url);
       if (url.pathname === '/-/latency') return control(request, url);
-      const visit: Visit = { number: Number(request.headers.get(NUMBER) ?? -1), calls: [], answered: Number.POSITIVE_INFINITY };
+      const [number, name] = [Number(request.headers.get(NUMBER) ?? -1), request.headers.get(NAME) ?? ''];
+      const visit: Visit = { number, name, calls: [], answered: Number.POSITIVE_INFINITY };
       const response = await visiting.run(visit, async () => handler.fetch?.(request, environment(env, names), context));
       visit.answered = ++ticks;
-      background.d1 += afterwards(visit, 'd1');
-      background.r2 += afterwards(visit, 'r2');
+      for (const call of visit.calls) if (call.end === null) backgroundOf(visit)[call.kind]++;
       if (visit.number >= 0) visits.push(visit);
       return response ?? new Response(null, { status: 500 });
     },
   };
 }
 
-/** The number of calls that were still under way when the answer was returned. */
-function afterwards({ calls }: Visit, kind: Kind): number {
-  return calls.filter((call) => call.kind === kind && call.end === null).length;
+function backgroundOf(visit: Visit | undefined): Counts {
+  const name = visit?.name ?? '';
+  background[name] ??= { d1: 0, r2: 0 };
+  return background[name];
 }
 
 function control(request: Request, url: URL): Response {
@@ -66,7 +67,6 @@ function control(request: Request, url: URL): Response {
   }
   const answer = Response.json({ visits, background });
   visits = [];
-  background = { d1: 0, r2: 0 };
   return answer;
 }
 
@@ -107,7 +107,7 @@ async function send(kind: Kind, effect: () => Promise<unknown>): Promise<unknown
   const visit = visiting.getStore();
   const call: Visit['calls'][number] = { kind, start: ++ticks, end: null };
   if (visit?.answered === Number.POSITIVE_INFINITY) visit.calls.push(call);
-  else background[kind]++;
+  else backgroundOf(visit)[kind]++;
   await scheduler.wait(delays[kind]);
   try {
     return await effect();

@@ -1,10 +1,11 @@
 /** How `npm run bench:latency` counts the calls that a pull or push makes one after the other. */
 import { expect, test } from 'vitest';
-import { BEGINNING, type Call, chainOf, longestWay, totalOf, type Visit } from '../../bench/latency/chain.ts';
+import { type Call, chainOf, longestWay, totalOf, type Visit } from '../../bench/latency/chain.ts';
 import { Lane } from '../../bench/latency/lane.ts';
 
 const visit = (...calls: [start: number, end: number | null, kind?: Call['kind']][]): Visit => ({
   number: 0,
+  name: '',
   calls: calls.map(([start, end, kind = 'd1']) => ({ kind, start, end })),
   answered: 100,
 });
@@ -27,7 +28,7 @@ test('the critical path goes through the slower of two lanes, and an item waits 
   const request = (lane: Lane) => {
     lane.last = { number: number++, after: [lane.last], needs: [lane.last] };
   };
-  const lane = new Lane('http://registry', BEGINNING);
+  const lane = new Lane('http://registry');
   request(lane);
   const [first, second] = [lane.fork(), lane.fork()];
   for (let n = 0; n < 3; n++) request(first);
