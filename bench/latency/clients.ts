@@ -5,8 +5,8 @@
  * - docker 28 with its classic store: moby v28.5.2, `distribution/` (`registry.go`: `GET /v2/` first; `pull_v2.go`: HEAD of the
  *   tag, GET by digest, the config beside the layers; `push_v2.go`: HEAD only of layers that it has pushed or pulled before, one
  *   attempt to mount a small layer; the config after the layers; the manifest is always sent), `daemon/config` (3 downloads and
- *   5 uploads at a time), and `registry/client` of its vendored distribution (POST, PATCH without a length, PUT; a token for
- *   each mount, one after the other).
+ *   5 uploads at a time), and `registry/client` of its vendored distribution (POST, PATCH without a length, PUT; HEAD
+ *   after each upload and mount; a token for each mount, one after the other).
  * - docker 29 with the containerd store: moby 29 (`daemon/containerd/image_pull.go`, `image_push.go`, with the same limits) and
  *   containerd 2 (`core/remotes/docker`: no `GET /v2/`, the first request is refused and repeated with a token, POST `/token`
  *   with credentials, HEAD and then POST and PUT; `core/unpack`: the layers after the config; `core/remotes/handlers.go`: the
@@ -208,6 +208,7 @@ async function mounted(session: Session, repository: string, { digest }: Blob, f
   const query = new URLSearchParams({ mount: digest, from });
   const headers = await session.headers(lane, from);
   const { status } = await lane.send([201, 202], 'POST', `/v2/${repository}/blobs/uploads/?${query}`, { headers });
+  if (status === 201 && session.name === 'docker 28') await check(session, repository, `blobs/${digest}`, lane);
   return status === 201;
 }
 
@@ -221,6 +222,7 @@ async function upload(session: Session, repository: string, { bytes, digest }: B
   }
   const patch = await lane.send([202], 'PATCH', location, { headers, body: bytes, unsized: true });
   await lane.send([201], 'PUT', withDigest(patch.headers.get('location') ?? '', digest), { headers });
+  await check(session, repository, `blobs/${digest}`, lane);
 }
 
 async function putManifest(session: Session, { repository, tag }: Push, { bytes }: Blob, lane: Lane): Promise<void> {
