@@ -2,7 +2,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { machine } from '../report.ts';
 import type { CaseName } from './cases.ts';
-import type { Counts } from './chain.ts';
+import type { Counts, Kind } from './chain.ts';
 import type { ClientName } from './clients.ts';
 import type { Sample } from './measure.ts';
 
@@ -66,13 +66,15 @@ function countTable(rows: Row[], side: string): string {
 }
 
 function othersTable(rows: Row[], hasPeer: boolean): string {
-  const header = ['', 'client', 'bare D1', 'bare R2', ...(hasPeer ? ['peer D1', 'peer R2'] : [])];
+  const header = ['', 'client', 'bare D1', 'bare D1, no limit', 'bare R2', ...(hasPeer ? ['peer D1', 'peer R2'] : [])];
   const cells = rows.map((row) => {
-    const of = (side: string) => {
-      const path = (kind: keyof Counts) => samplesOf(row, side).map((one) => one.path[kind]);
-      return [path('d1'), path('r2')].map((counts) => (counts.length === 0 ? '' : String(medianOf(counts))));
+    const median = (side: string, count: (one: Sample) => number) => {
+      const samples = samplesOf(row, side);
+      return samples.length === 0 ? '-' : String(medianOf(samples.map(count)));
     };
-    return [row.name, row.client, ...of('least'), ...(hasPeer ? of('peer') : [])];
+    const path = (side: string, kind: Kind) => median(side, (one) => one.path[kind]);
+    const bare = [path('least', 'd1'), median('least', (one) => one.shortest.d1), path('least', 'r2')];
+    return [row.name, row.client, ...bare, ...(hasPeer ? [path('peer', 'd1'), path('peer', 'r2')] : [])];
   });
   return markdown(header, cells);
 }
