@@ -100,7 +100,13 @@ export const SETTINGS = {
     300,
     'everywhere',
     'how long a running instance remembers the manifest of an image that is being pulled, and where its layers are; 0: not ' +
-      'at all. A deletion takes effect at once in the instance that deletes, and after this time in others',
+      'at all. A deletion takes effect at once in the instance that deletes, and after this time in others. This is also ' +
+      'how old the state of a read replica may be',
+  ),
+  D1_REPLICAS: flag(
+    'off',
+    '`on`: manifests and layers are looked up by digest in the nearest read replica of D1. See ' +
+      '[Read replicas](performance.md#read-replicas)',
   ),
   PULL_COUNT_SECONDS: integer(
     5,

@@ -29,6 +29,7 @@ const EVENTS = {
   'deliveries.not-resumed': 'warn',
   'deliveries.not-dead-lettered': 'warn',
   'deliveries.dead-letter-unknown': 'warn',
+  'replica.not-read': 'warn',
   'blob.object-missing': 'error',
   'manifest.object-missing': 'error',
   'maintenance.problem': 'error',
@@ -181,6 +182,12 @@ class CountedDatabase {
   constructor(inner: D1Database, tell: Tell) {
     this.inner = inner;
     this.tell = tell;
+  }
+
+  withSession(constraint?: string): D1DatabaseSession {
+    const session = this.inner.withSession(constraint);
+    const counted = new CountedDatabase(session as unknown as D1Database, this.tell);
+    return Object.assign(counted, { getBookmark: () => session.getBookmark() }) as unknown as D1DatabaseSession;
   }
 
   prepare(sql: string): CountedStatement {

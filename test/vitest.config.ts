@@ -38,6 +38,8 @@ const inWorkerd = (name: string, test: TestProjectInlineConfiguration['test']): 
       miniflare: {
         // Tests use queues of their own (world/queues.ts), so the runtime must not consume messages.
         queueConsumers: {},
+        // A second database, which world/replica.ts uses.
+        d1Databases: { REPLICA: 'replica' },
         bindings: {
           SCHEMA: schema,
           LOG: 'text',

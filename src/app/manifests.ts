@@ -42,7 +42,7 @@ export async function checkManifest(call: ContentCall, repository: RepositoryNam
 function headOf(call: ContentCall, repository: RepositoryName, reference: Reference) {
   if (!mayOnContent(call, 'push', repository)) return statManifestForPull(call.env, repository, reference, call.now);
   if (reference.digest) return statManifestForPush(call.env, repository, reference.digest);
-  return statManifest(call.env, repository, reference);
+  return statManifest(call.env, repository, reference, call.now);
 }
 
 export type { MovedTags };

@@ -132,6 +132,6 @@ export async function getPulls(
 ): Promise<Pulls> {
   requireRight(call, 'pull', repository);
   if (tag === undefined && digest === undefined) requireRight(call, 'push', repository);
-  const named = tag === undefined ? digest : (await statManifest(call.env, repository, { tag })).digest;
+  const named = tag === undefined ? digest : (await statManifest(call.env, repository, { tag }, call.now)).digest;
   return pullsOf(call.env, repository, named ?? null);
 }

@@ -2,8 +2,6 @@
  * SQL with named parameters. D1 has only numbered parameters, but the numbers of an SQL fragment depend on the statement that
  * uses it. So each `:name` gets its number when a statement is prepared. Values that the statement does not name are not bound.
  */
-import type { Env } from '../env.ts';
-
 /** Values by name. A boolean is bound as 1 or 0, because SQLite has no booleans. A list is bound as JSON, for `json_each`. */
 export type Parameters = Readonly<Record<string, string | number | boolean | null | readonly unknown[]>>;
 
@@ -19,7 +17,11 @@ const NUMBERED_MAX = 2000;
 const QUOTED_OR_PARAMETER = /'(?:[^']|'')*'|:([a-z]\w*)/gi;
 
 /** Prepares a statement with its values. @throws Error if a parameter has no value, which is a programming error */
-export function prepare(env: Pick<Env, 'DB'>, sql: string, parameters: Parameters = {}): D1PreparedStatement {
+export function prepare(
+  env: { DB: Pick<D1Database, 'prepare'> },
+  sql: string,
+  parameters: Parameters = {},
+): D1PreparedStatement {
   const { text, names } = numbersIn(sql);
   const statement = env.DB.prepare(text);
   return names.length === 0 ? statement : statement.bind(...names.map((name) => bound(name, parameters)));

@@ -6,6 +6,7 @@ import { type Env, settings, type Vars } from '../env.ts';
 import { type Batch, type Database, newBatch, withRetries } from '../events/batch.ts';
 import type { Actor } from '../events/event.ts';
 import { recordEvent } from '../events/outbox.ts';
+import { firstFromNearest } from '../events/replicas.ts';
 import { prepare } from '../events/sql.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/name.ts';
@@ -36,9 +37,9 @@ interface StatRow {
  * manifest.
  * @throws blob-unknown
  */
-export async function statBlob(env: Database, repository: RepositoryName, digest: Digest, now: number): Promise<Blob> {
+export async function statBlob(env: Database & Vars, repository: RepositoryName, digest: Digest, now: number): Promise<Blob> {
   const known = knownBlob(env, repository, digest, now);
-  return known ?? blobOf(digest, await prepare(env, STAT, { repository, digest }).first<StatRow>());
+  return known ?? blobOf(digest, (await firstFromNearest<StatRow>(env, STAT, { repository, digest }, now)).row);
 }
 
 /**
@@ -70,15 +71,15 @@ function blobOf(digest: Digest, row: StatRow | null): Blob {
  * @throws blob-unknown if the object is missing
  */
 export async function openBlob(
-  env: Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'>,
+  env: Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'> & Vars,
   repository: RepositoryName,
   blob: Blob,
   { range, now }: { range: ByteRange | null; now: number },
 ): Promise<ReadableStream> {
   const stream = await openObject(env, blob.objectKey, range);
   if (stream) return stream;
-  if (knownBlob(env, repository, blob.digest, now)) {
-    // Another isolate may have deleted the blob, and somebody may have pushed it again.
+  if (settings(env).d1Replicas || knownBlob(env, repository, blob.digest, now)) {
+    // Another isolate may have deleted the blob, and somebody may have pushed it again. The primary is asked.
     forgetBlobs(env);
     const stored = await statBlob(env, repository, blob.digest, now);
     if (stored.objectKey !== blob.objectKey) return openBlob(env, repository, stored, { range, now });

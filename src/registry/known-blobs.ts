@@ -41,15 +41,14 @@ export function remembersBlobs(env: Vars): boolean {
 
 /**
  * Call this before a query reads blobs. Returns a function that remembers what the query found, unless this isolate has deleted
- * content meanwhile.
- * @param now the time of the request, in milliseconds since the epoch
+ * content meanwhile. Its parameter `asOf` is the time as of which the rows were read, in milliseconds since the epoch.
  */
-export function beginReading(env: Pick<Env, 'DB'> & Vars, repository: RepositoryName, now: number): (blobs: Blob[]) => void {
+export function beginReading(env: Pick<Env, 'DB'> & Vars, repository: RepositoryName): (blobs: Blob[], asOf: number) => void {
   const memory = memoryOf(env);
   const { deletions } = memory;
-  return (blobs) => {
+  return (blobs, asOf) => {
     if (memory.deletions !== deletions) return;
-    const until = now + settings(env).blobCacheSeconds * 1000;
+    const until = asOf + settings(env).blobCacheSeconds * 1000;
     for (const blob of blobs) {
       const key = keyOf(repository, blob.digest);
       // An entry that is written again moves to the end, so the first entries are the oldest.

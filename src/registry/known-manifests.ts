@@ -5,6 +5,7 @@
  * effect at once; one by another isolate after `BLOB_CACHE_SECONDS`.
  */
 import { type Env, settings, type Vars } from '../env.ts';
+import { distrustReplicas } from '../events/replicas.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import { perDatabase } from '../telemetry.ts';
@@ -39,24 +40,23 @@ const keyOf = (repository: RepositoryName, digest: Digest) => `${repository} ${d
 
 /**
  * Call this before a HEAD reads a manifest. Returns a function that remembers what was read, unless this isolate has deleted
- * content meanwhile. Returns `null` if a HEAD should not read the manifest itself.
- * @param now the time of the request, in milliseconds since the epoch
+ * content meanwhile. Its parameter `asOf` is the time as of which the manifest was read, in milliseconds since the epoch.
+ * Returns `null` if a HEAD should not read the manifest itself.
  */
 export function beginReadingAhead(
   env: Pick<Env, 'DB'> & Vars,
   repository: RepositoryName,
-  now: number,
-): ((manifest: Manifest) => void) | null {
+): ((manifest: Manifest, asOf: number) => void) | null {
   const memory = memoryOf(env);
   const { deletions, manifests, unused } = memory;
   const before = unused.get(repository) ?? 0;
   if (settings(env).blobCacheSeconds === 0 || before >= UNUSED_MAX) return null;
   removeOldest(unused, REPOSITORIES_MAX);
   unused.set(repository, before + 1);
-  return (manifest) => {
+  return (manifest, asOf) => {
     if (memory.deletions !== deletions) return;
     removeOldest(manifests, MANIFESTS_MAX);
-    manifests.set(keyOf(repository, manifest.digest), { manifest, until: now + settings(env).blobCacheSeconds * 1000 });
+    manifests.set(keyOf(repository, manifest.digest), { manifest, until: asOf + settings(env).blobCacheSeconds * 1000 });
   };
 }
 
@@ -76,6 +76,7 @@ export function knownManifest(env: Pick<Env, 'DB'>, repository: RepositoryName, 
 
 /** Forgets all manifests. Call this after each deletion of manifests, also if its answer was lost. */
 export function forgetManifests(env: Pick<Env, 'DB'>): void {
+  distrustReplicas(env);
   const memory = memoryOf(env);
   memory.deletions++;
   memory.manifests.clear();

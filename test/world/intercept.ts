@@ -16,7 +16,7 @@ export type Interceptor = (
 
 const INNER = Symbol('the statement itself');
 
-export function intercepted(database: D1Database, intercept: Interceptor): D1Database {
+export function intercepted<D extends D1Database | D1DatabaseSession>(database: D, intercept: Interceptor): D {
   const wrap = (statement: D1PreparedStatement): D1PreparedStatement =>
     new Proxy(statement, {
       get(target, name) {
@@ -34,7 +34,13 @@ export function intercepted(database: D1Database, intercept: Interceptor): D1Dat
   return new Proxy(database, {
     get(target, name) {
       if (name === 'prepare') return (sql: string) => wrap(target.prepare(sql));
-      return name === 'batch' ? batch : Reflect.get(target, name);
+      if (name === 'batch') return batch;
+      const value: unknown = Reflect.get(target, name);
+      if (typeof value !== 'function') return value;
+      return (...args: unknown[]) => {
+        const result: unknown = value.apply(target, args);
+        return name === 'withSession' ? intercepted(result as D1DatabaseSession, intercept) : result;
+      };
     },
   });
 }

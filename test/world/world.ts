@@ -79,8 +79,7 @@ async function save({ env: bindings }: World): Promise<() => Promise<void>> {
   const objects = await Promise.all((await listAll(BLOBS)).map(async ({ key }) => (await BLOBS.get(key)) as R2ObjectBody));
   const bytes = await Promise.all(objects.map((object) => object.arrayBuffer()));
   return async () => {
-    await emptyDatabase(DB);
-    if (rows.length > 0) await DB.batch(rows.map(({ insert, values }) => DB.prepare(insert).bind(values)));
+    await fillDatabase(DB, rows);
     const present = new Map((await listAll(BLOBS)).map(({ key, etag }) => [key, etag]));
     const extra = [...present.keys()].filter((key) => !objects.some((object) => object.key === key));
     if (extra.length > 0) await BLOBS.delete(extra);
@@ -95,8 +94,24 @@ async function save({ env: bindings }: World): Promise<() => Promise<void>> {
   };
 }
 
+interface Rows {
+  insert: string;
+  values: string;
+}
+
+/** Replaces everything in the database with these rows. */
+async function fillDatabase(database: D1Database, rows: Rows[]): Promise<void> {
+  await emptyDatabase(database);
+  if (rows.length > 0) await database.batch(rows.map(({ insert, values }) => database.prepare(insert).bind(values)));
+}
+
+/** Replaces everything in the database `to` with the rows of `from`. */
+export async function copyDatabase(from: D1Database, to: D1Database): Promise<void> {
+  await fillDatabase(to, await rowsIn(from));
+}
+
 /** The rows of all tables that have any, as statements that insert them. */
-async function rowsIn(database: D1Database): Promise<{ insert: string; values: string }[]> {
+async function rowsIn(database: D1Database): Promise<Rows[]> {
   const tables = tablesOf((env as unknown as { SCHEMA: string[] }).SCHEMA);
   const results = await database.batch<Record<string, unknown>>(
     tables.map((table) => database.prepare(`SELECT * FROM ${table}`)),

@@ -4,6 +4,7 @@
  */
 import { type Env, settings, type Vars } from '../../env.ts';
 import { type Database, newBatch } from '../../events/batch.ts';
+import { type Found, firstFromNearest, firstFromPrimary } from '../../events/replicas.ts';
 import { prepare } from '../../events/sql.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
@@ -13,7 +14,7 @@ import { report } from '../../telemetry.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { markManifests } from '../faults.ts';
 import { type Blob, beginReading, remembersBlobs } from '../known-blobs.ts';
-import { beginReadingAhead, knownManifest } from '../known-manifests.ts';
+import { beginReadingAhead, forgetManifests, knownManifest } from '../known-manifests.ts';
 import { REPOSITORY_ID } from '../repositories/repositories.ts';
 
 type Stores = Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'>;
@@ -42,10 +43,25 @@ interface HeadRow {
   size: number;
 }
 
+/** Reads the row of a manifest. A tag is always read from the primary, because it may have moved. */
+function firstNamed<Row>(
+  env: Database & Vars,
+  columns: string,
+  { repository, reference, now }: { repository: RepositoryName; reference: Reference; now: number },
+): Promise<Found<Row>> {
+  const read = reference.tag ? firstFromPrimary<Row> : firstFromNearest<Row>;
+  const parameters = { repository, reference: reference.tag ?? reference.digest };
+  return read(env, `SELECT ${columns} ${locate(reference)}`, parameters, now);
+}
+
 /** Returns the digest, media type and size of a manifest. @throws manifest-unknown */
-export async function statManifest(env: Database, repository: RepositoryName, reference: Reference): Promise<ManifestHead> {
-  const sql = `SELECT m.digest, m.media_type, m.size ${locate(reference)}`;
-  const row = await prepare(env, sql, { repository, reference: reference.tag ?? reference.digest }).first<HeadRow>();
+export async function statManifest(
+  env: Database & Vars,
+  repository: RepositoryName,
+  reference: Reference,
+  now: number,
+): Promise<ManifestHead> {
+  const { row } = await firstNamed<HeadRow>(env, 'm.digest, m.media_type, m.size', { repository, reference, now });
   if (!row) throw unknownManifest(repository, reference);
   return { digest: row.digest, mediaType: row.media_type, size: row.size };
 }
@@ -100,13 +116,13 @@ async function readManifest(
   repository: RepositoryName,
   reference: Reference,
   now: number,
-): Promise<ManifestRow | null> {
+): Promise<Found<ManifestRow>> {
   const blobs = remembersBlobs(env) ? BLOBS_OF_MANIFEST : 'NULL';
-  const remember = beginReading(env, repository, now);
-  const sql = `SELECT m.digest, m.media_type, m.size, m.content, m.object_key, ${blobs} AS blobs ${locate(reference)}`;
-  const row = await prepare(env, sql, { repository, reference: reference.tag ?? reference.digest }).first<ManifestRow>();
-  if (row?.blobs) remember(JSON.parse(row.blobs) as Blob[]);
-  return row;
+  const remember = beginReading(env, repository);
+  const columns = `m.digest, m.media_type, m.size, m.content, m.object_key, ${blobs} AS blobs`;
+  const found = await firstNamed<ManifestRow>(env, columns, { repository, reference, now });
+  if (found.row?.blobs) remember(JSON.parse(found.row.blobs) as Blob[], found.asOf);
+  return found;
 }
 
 /**
@@ -120,12 +136,12 @@ export async function statManifestForPull(
   reference: Reference,
   now: number,
 ): Promise<ManifestHead> {
-  const remember = beginReadingAhead(env, repository, now);
-  if (!remember) return statManifest(env, repository, reference);
-  const row = await readManifest(env, repository, reference, now);
+  const remember = beginReadingAhead(env, repository);
+  if (!remember) return statManifest(env, repository, reference, now);
+  const { row, asOf } = await readManifest(env, repository, reference, now);
   if (!row) throw unknownManifest(repository, reference);
   const head = { digest: row.digest, mediaType: row.media_type, size: row.size };
-  if (row.content !== null) remember({ ...head, text: row.content });
+  if (row.content !== null) remember({ ...head, text: row.content }, asOf);
   return head;
 }
 
@@ -138,10 +154,15 @@ export async function getManifest(
 ): Promise<ManifestHead & { text: string }> {
   const known = reference.digest ? knownManifest(env, repository, reference.digest, now) : null;
   if (known) return known;
-  const row = await readManifest(env, repository, reference, now);
+  const { row, fromReplica } = await readManifest(env, repository, reference, now);
   if (!row) throw await unknownToPull(env, repository, reference);
   const text = row.content ?? (await readText(env, row.object_key ?? ''));
   if (text === null) {
+    if (fromReplica) {
+      // The manifest may have been deleted meanwhile, and pushed again. The primary is asked.
+      forgetManifests(env);
+      return getManifest(env, repository, reference, now);
+    }
     await markMissing(env, repository, row.digest, row.object_key);
     throw unknownManifest(repository, reference);
   }

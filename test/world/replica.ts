@@ -1,0 +1,71 @@
+/**
+ * A simulated read replica of D1: a second real database, which has the changes of the primary only after `catchUp`. Like D1, it
+ * serves the sessions that begin `first-unconstrained`, and tells its bookmark.
+ */
+import { env } from 'cloudflare:workers';
+import { intercepted } from './intercept.ts';
+import { copyDatabase, type World, worldOf } from './world.ts';
+
+type Served = 'primary' | 'replica';
+
+interface Isolate extends World {
+  /** Where the database calls of this isolate went, in order. */
+  served: Served[];
+}
+
+export interface Replica {
+  /** Makes the replica equal to the primary. */
+  catchUp(): Promise<void>;
+  /** Makes each query of the replica fail, as if a migration had not reached it yet. */
+  lackTables(): void;
+  /** A Worker with the same stores that remembers nothing of the others. */
+  isolate(): Isolate;
+}
+
+/** A replica that has nothing yet. */
+export function newReplica(world: World): Replica {
+  const { REPLICA } = env as unknown as { REPLICA: D1Database };
+  const primary = world.env.DB;
+  let bookmark = '';
+  let missing = '';
+
+  const session = (served: Served[]): D1DatabaseSession =>
+    intercepted(
+      { prepare: (sql: string) => REPLICA.prepare(missing + sql), getBookmark: () => bookmark } as D1DatabaseSession,
+      async (_, effect) => {
+        served.push('replica');
+        const result = (await effect()) as D1Result;
+        return { ...result, meta: { ...result.meta, served_by_primary: false } };
+      },
+    );
+
+  const database = (served: Served[]): D1Database => {
+    const counted = intercepted(primary, async (_, effect) => {
+      served.push('primary');
+      return effect();
+    });
+    return new Proxy(counted, {
+      get(target, name) {
+        if (name !== 'withSession') return Reflect.get(target, name);
+        return (constraint: string) =>
+          constraint === 'first-unconstrained' ? session(served) : target.withSession(constraint);
+      },
+    });
+  };
+
+  return {
+    async catchUp() {
+      await copyDatabase(primary, REPLICA);
+      const latest = primary.withSession('first-primary');
+      await latest.prepare('SELECT 1').first();
+      bookmark = latest.getBookmark() ?? '';
+    },
+    lackTables() {
+      missing = 'WITH x AS (SELECT * FROM a_new_table) ';
+    },
+    isolate() {
+      const served: Served[] = [];
+      return { ...worldOf({ ...world.env, DB: database(served) }), served };
+    },
+  };
+}
