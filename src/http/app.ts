@@ -5,6 +5,7 @@ import { getPathNoStrict } from 'hono/utils/url';
 import { requireSettings, requireStores } from '../app/setup.ts';
 import { withBindings } from '../env.ts';
 import { countedStores, logsEverything } from '../telemetry.ts';
+import type { Reason } from '../vocabulary/reasons.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
 import { LOOP_HEADER } from '../vocabulary/webhooks.ts';
 import { withAuditAddress } from './address.ts';
@@ -17,7 +18,7 @@ import { guardOf } from './guard.ts';
 import { home } from './home.ts';
 import { join } from './join.ts';
 import { logRequest } from './request-log.ts';
-import { ROUTES, requirementOf } from './routes.ts';
+import { addressMeant, ROUTES, requirementOf } from './routes.ts';
 import { token } from './token.ts';
 import { drainUnread } from './unread.ts';
 import { base } from './v2/base.ts';
@@ -152,7 +153,16 @@ mount('', home);
 
 function refuse(c: Context<AppEnv>, refusal: Refusal): Response {
   c.set('reason', refusal.reason);
-  return errorResponse(refusal, c.req.path, challengeHeaders(c, refusal));
+  return errorResponse(refusal, c.req.path, { headers: challengeHeaders(c, refusal), hint: hintOf(c, refusal) });
+}
+
+/** The reasons of refusals that a wrong path can cause. */
+const MISSES: readonly Reason[] = ['method-not-allowed', 'not-found', 'repository-unknown', 'request-invalid'];
+
+/** The end of the message if the path is probably wrong. */
+function hintOf(c: Context<AppEnv>, { reason }: Refusal): string {
+  const meant = MISSES.includes(reason) ? addressMeant(c.req.method, c.req.path) : null;
+  return meant === null ? '' : `. Below the name of a repository comes /-/: try ${meant}`;
 }
 
 /** Returns the decoded path. A path that cannot be decoded is returned as it was sent. */

@@ -26,9 +26,16 @@ export function asRefusal(error: unknown, requestId: string): Refusal {
   return refusalOfFailure(error, { now: Date.now(), random: Math.random() });
 }
 
-/** @param path the path of the request: the management API has codes of its own. @param more additional headers */
-export function errorResponse(refusal: Refusal, path: string, more: Record<string, string> = {}): Response {
-  const { reason, message, detail } = refusal;
+interface Additions {
+  headers?: Record<string, string>;
+  /** The end of the message. */
+  hint?: string;
+}
+
+/** @param path the path of the request: the management API has codes of its own */
+export function errorResponse(refusal: Refusal, path: string, { headers: more = {}, hint = '' }: Additions = {}): Response {
+  const { reason, detail } = refusal;
+  const message = `${refusal.message}${hint}`;
   const [status, code] = (path.startsWith('/api/') ? API : V2)[reason];
   const envelope = { errors: [bounded({ code, message, ...(detail === undefined ? {} : { detail }) })] };
   const body = new TextEncoder().encode(JSON.stringify(envelope));

@@ -118,3 +118,30 @@ export function requirementOf(method: string, path: string): Requirement {
   if (requirement === undefined) throw new Error(`routes.ts has no row for ${method} ${path}`);
   return requirement;
 }
+
+const REPOSITORIES = '/api/v1/repositories/';
+const BELOW = `${REPOSITORIES}:name{.+}/-/`;
+
+/** For each address below the name of a repository, its parts after `/-/` and its methods. The longest comes first. */
+const below = Object.entries(ROUTES)
+  .filter(([path]) => path.startsWith(BELOW))
+  .map(([path, row]) => ({ parts: path.slice(BELOW.length).split('/'), methods: Object.keys(row) }))
+  .sort((a, b) => b.parts.length - a.parts.length);
+
+/**
+ * Returns the address that is meant by a path such as `/api/v1/repositories/acme/api/tags`, where `/-/` is missing. `null` if
+ * the path looks like no address of a repository. The path alone decides, so the answer does not tell what exists.
+ */
+export function addressMeant(method: string, path: string): string | null {
+  if (!path.startsWith(REPOSITORIES) || path.includes('/-/')) return null;
+  const sent = path.slice(REPOSITORIES.length).split('/');
+  const wanted = method === 'HEAD' ? 'GET' : method;
+  const found = below.find(({ parts, methods }) => {
+    const end = sent.slice(-parts.length);
+    const fits = parts.every((part, n) => (part.startsWith(':') ? end[n] !== '' : end[n] === part));
+    return sent.length > parts.length && methods.includes(wanted) && fits;
+  });
+  if (!found) return null;
+  const name = sent.slice(0, -found.parts.length);
+  return `${REPOSITORIES}${name.join('/')}/-/${sent.slice(name.length).join('/')}`;
+}

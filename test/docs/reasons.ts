@@ -11,7 +11,10 @@ export const HELP: Record<Reason, Help> = {
   'parameter-invalid': ['a parameter or header of `/v2` or `/token` has a wrong value', 'correct what the message names'],
   'body-incomplete': ['the connection broke, or a proxy cut the body', 'send it again; if that repeats, look at the proxy'],
   'body-too-large': ['a manifest or a JSON body over its limit', 'make it smaller: the message has the limit'],
-  'address-unknown': ['a typing error in the path, or a client of another API', 'compare the path with `/api`'],
+  'address-unknown': [
+    'a typing error in the path, or a client of another API',
+    'compare the path with `/api`; below the name of a repository comes `/-/`',
+  ],
   'method-not-allowed': ['the path is right and the method is not', 'use a method of the `Allow` header'],
   'too-many-tags': ['one manifest is pushed with more tags than one request may set', 'push it several times, with fewer tags'],
   'too-much-work': [

@@ -4,6 +4,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { ROUTES } from '../../src/http/routes.ts';
 import { faulty } from '../world/faults.ts';
 import { noise, pushBlob, pushImage, refusal } from '../world/images.ts';
+import { inviteUser } from '../world/people.ts';
 import { SPEC_CODES } from '../world/spec-codes.ts';
 import { begin, countOf, shortened, statusOf } from '../world/uploads.ts';
 import { newWorld, type World, worldOf } from '../world/world.ts';
@@ -397,5 +398,37 @@ describe('for any request', () => {
       { numRuns: 400 },
     );
     expect(await countOf(world, 'uploads')).toBe(0);
+  });
+});
+
+describe('a path without the /-/ below the name of a repository', () => {
+  const hint = (path: string) => `. Below the name of a repository comes /-/: try /api/v1/repositories/${path}`;
+
+  test.each([
+    ['GET', 'acme/api/tags', 'acme/api/-/tags'],
+    ['GET', 'acme/api/tags/v1/history', 'acme/api/-/tags/v1/history'],
+    ['DELETE', 'hello/tags/v1', 'hello/-/tags/v1'],
+    ['POST', 'acme/api/tags/v1/rollback', 'acme/api/-/tags/v1/rollback'],
+    ['POST', 'acme/api/lifecycle/preview', 'acme/api/-/lifecycle/preview'],
+  ])('gets the address that was probably meant: %s %s', async (method, path, meant) => {
+    const response = await world.fetch(method, `/api/v1/repositories/${path}`, { body: method === 'POST' ? '{}' : null });
+    expect([404, 405]).toContain(response.status);
+    expect(await response.text()).toContain(hint(meant));
+  });
+
+  test('gets it when the body is that of the other address', async () => {
+    const headers = { 'content-type': 'application/json' };
+    const body = JSON.stringify({ statements: [] });
+    const response = await world.fetch('PUT', '/api/v1/repositories/acme/api/policy', { headers, body });
+    expect([response.status, await response.text()]).toEqual([400, expect.stringContaining(hint('acme/api/-/policy'))]);
+  });
+
+  test('gets the same answer whether or not the repository exists, and none where nothing is near', async () => {
+    await pushImage(world, 'acme/api', 'v1');
+    const { basic } = await inviteUser(world, 'otto');
+    const told = async (path: string) =>
+      (await world.fetch('GET', `/api/v1/repositories/${path}`, { authorization: basic })).text();
+    expect(await told('acme/api/tags')).toBe((await told('acme/apo/tags')).replaceAll('acme/apo', 'acme/api'));
+    for (const path of ['acme/api', 'tags', 'acme/api/tag', 'acme/tags/v1']) expect(await told(path)).not.toContain('/-/');
   });
 });
