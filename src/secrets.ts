@@ -11,6 +11,7 @@ export type KeyLabel =
   | 'access-token'
   | 'refresh-token'
   | 'login-password'
+  | 'session'
   | 'invitation'
   | 'upload-location'
   | 'subscription-endpoint'

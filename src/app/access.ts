@@ -129,6 +129,18 @@ export function requireUnscopedUser(call: Pick<Call, 'authority'>): void {
   });
 }
 
+/**
+ * Requires a credential that came with the request itself. A signed-in browser is not enough to make a key or a password, so
+ * that nobody who finds the browser open can take a lasting credential away.
+ * @throws forbidden
+ */
+export function requireNoSession({ authority }: Pick<Call, 'authority'>): void {
+  if (authority.credentialKind !== 'session') return;
+  throw new Refusal('forbidden', {
+    message: 'enter your access key again: a signed-in browser alone cannot make a credential',
+  });
+}
+
 /** Requires an administrator, with a credential that `requireUnscopedUser` accepts. @throws unauthenticated, forbidden */
 export function requireAdministrator(call: Pick<Call, 'authority'>): void {
   requireUnscopedUser(call);

@@ -30,7 +30,7 @@ import { settings } from '../env.ts';
 import type { Page, PageQuery } from '../oci/page.ts';
 import { organizationOf } from '../vocabulary/names.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
-import { actorOf, isOwnKey, requireLogin, requireOwner, requireUnscopedUser } from './access.ts';
+import { actorOf, isOwnKey, requireLogin, requireNoSession, requireOwner, requireUnscopedUser } from './access.ts';
 import { bareNames } from './bare-names.ts';
 import type { Call } from './call.ts';
 import { storedStatement } from './statements.ts';
@@ -113,6 +113,7 @@ export async function createRobotKey(
 }
 
 async function create(call: Call, owner: string, wanted: NewKey, idempotency: string | null): Promise<CreatedKey> {
+  requireNoSession(call);
   const { name, statements, days } = valid(newKey, wanted);
   const { key, secret } = await addKey(call.env, {
     owner,
@@ -185,6 +186,7 @@ async function revokeCreatedWith(call: Call, id: string): Promise<void> {
  */
 export async function rotateKey(call: Call, id: string, wanted: KeyRotation, idempotency: string | null): Promise<CreatedKey> {
   requireLogin(call);
+  requireNoSession(call);
   const { authority } = call;
   const old = await findKey(call, id);
   const isOwner = isUnscopedUser(authority) && (old.owner === authority.subject || ownsRobot(authority, old.owner));

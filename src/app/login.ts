@@ -7,7 +7,7 @@ import { loginPasswordRequest } from '../contract/people.ts';
 import { valid } from '../contract/valid.ts';
 import { report } from '../telemetry.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
-import { actorOf, requireLogin, requireNotNarrowed, requireUnscopedUser } from './access.ts';
+import { actorOf, requireLogin, requireNoSession, requireNotNarrowed, requireUnscopedUser } from './access.ts';
 import type { Call } from './call.ts';
 
 export interface DescribedCaller {
@@ -19,7 +19,7 @@ export interface DescribedCaller {
   /** The subjects whose policies were not read, because they are too large for one request. */
   unread: string[];
   credential: {
-    kind: Exclude<Authority['credentialKind'], 'none'>;
+    kind: Exclude<Authority['credentialKind'], 'none' | 'session'>;
     key: string | null;
     narrowed: boolean;
     /** The end of the credential, in seconds since the epoch. It is `null` if the credential has no end of its own. */
@@ -79,6 +79,7 @@ export async function logOutEverywhere(call: Call, { keys }: { keys: boolean }):
  */
 export async function createLoginPassword(call: Call, lifetime: number | undefined): Promise<Minted> {
   requireLogin(call);
+  requireNoSession(call);
   const { lifetime: seconds } = valid(loginPasswordRequest, { lifetime });
   const { env, authority, address } = call;
   const password = await mintLoginPassword(env, authority, seconds, call);

@@ -27,8 +27,8 @@ export interface Authority {
   /** The names of the organizations that the caller owns, and of all organizations that it belongs to. */
   owns: string[];
   belongsTo: string[];
-  /** The kind of the caller's credential. `login` means a token of this registry. */
-  credentialKind: 'none' | 'password' | 'key' | 'login' | 'ci';
+  /** The kind of the caller's credential. `session` means a signed-in browser, and `login` any other token of this registry. */
+  credentialKind: 'none' | 'password' | 'key' | 'session' | 'login' | 'ci';
   /**
    * The origin to store in a token that is made for this caller, and the latest end of such a token in seconds since the epoch
    * (`null` if there is no such limit).
@@ -137,12 +137,17 @@ export function fromAccount(credential: Exclude<Credential, { kind: 'outside' }>
     administrator: account.administrator === 1,
     owns: ownedBy(loaded),
     belongsTo: loaded.members.map(({ organization }) => organization),
-    credentialKind: credential.kind === 'token' ? 'login' : credential.kind,
+    credentialKind: kindOf(credential),
     credentialOrigin,
     until: endOf(credential, key?.expires_at ?? null),
     unused: key?.unused ? key.id : null,
     login: refresh && login ? { ...refresh, current: login.generation === refresh.generation } : null,
   };
+}
+
+function kindOf(credential: Exclude<Credential, { kind: 'outside' }>): Authority['credentialKind'] {
+  if (credential.kind !== 'token') return credential.kind;
+  return credential.session ? 'session' : 'login';
 }
 
 function originOf(credential: Exclude<Credential, { kind: 'outside' }>, epoch: number): CredentialOrigin {

@@ -64,7 +64,7 @@ export type Credential =
   | { kind: 'outside'; token: string; issuer: string }
   /**
    * A token of this registry. `until` is its end, in seconds since the epoch. `login` is the login that a refresh token belongs
-   * to. `access` is true for an access token, which lives for minutes.
+   * to. `access` is true for an access token, which lives for minutes. `session` is set for the session of a browser.
    */
   | {
       kind: 'token';
@@ -73,4 +73,13 @@ export type Credential =
       until: number;
       login?: { id: string; generation: number };
       access?: true;
+      session?: SessionTimes;
     };
+
+/** The times of a browser's session, in seconds since the epoch. */
+export interface SessionTimes {
+  /** The time of the sign-in. */
+  since: number;
+  /** The time at which the person has to sign in again, however often the session was used. */
+  end: number;
+}

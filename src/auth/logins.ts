@@ -19,7 +19,7 @@ import { mintRefreshToken, REFRESH_TOKEN_LIFETIME } from './tokens.ts';
 export async function beginLogin(env: Database & Secrets, authority: Authority, context: TokenContext): Promise<string> {
   const { login } = authority;
   const next = login ? { id: login.id, generation: login.generation + 1 } : { id: crypto.randomUUID(), generation: 0 };
-  if (!login) await insertLogin(env, next.id, authority.subject);
+  if (!login) await openLogin(env, next.id, authority.subject);
   return (await mintRefreshToken(env, authority, next, context)).token;
 }
 
@@ -33,7 +33,8 @@ const LOOKED_FOR_EVERY = 16;
 /** The number of logins that this isolate began. */
 const begunIn = perDatabase(() => ({ logins: 0 }));
 
-async function insertLogin(env: Database, id: string, subject: string): Promise<void> {
+/** Opens a login, which lasts as long as a refresh token. @param id a new random id */
+export async function openLogin(env: Database, id: string, subject: string): Promise<void> {
   const begun = begunIn(env);
   const count = begun.logins++;
   const batch = newBatch(env);

@@ -162,7 +162,8 @@ function mayBeGranted(authority: Authority, { type, name }: Grant, action: Actio
  * robot key must not be able to create keys that outlive it.
  */
 export function isUnscopedUser({ credentialKind, bounds, subject }: Authority): boolean {
-  return (credentialKind === 'password' || credentialKind === 'key') && bounds.length === 0 && subject.startsWith('user:');
+  const isOwn = credentialKind === 'password' || credentialKind === 'key' || credentialKind === 'session';
+  return isOwn && bounds.length === 0 && subject.startsWith('user:');
 }
 
 /** True for a narrowed key, a CI job and an anonymous caller. They are told nothing about people. */

@@ -79,12 +79,12 @@ export async function verifyAccessToken(env: Passwords, token: string, context: 
 }
 
 /** False for a token that was made with an earlier password of the bootstrap administrator. */
-async function isOfPassword(env: Passwords, claims: JWTPayload): Promise<boolean> {
+export async function isOfPassword(env: Passwords, claims: JWTPayload): Promise<boolean> {
   const { password } = (claims.via as CredentialOrigin | undefined) ?? {};
   return password === undefined || (await isPasswordMark(env, password));
 }
 
-function credentialOf(claims: JWTPayload): Credential & { kind: 'token' } {
+export function credentialOf(claims: JWTPayload): Credential & { kind: 'token' } {
   // A token without an origin gets an epoch that no account has.
   const credentialOrigin = (claims.via as CredentialOrigin | undefined) ?? { epoch: -1 };
   return { kind: 'token', subject: claims.sub ?? '', credentialOrigin, until: claims.exp ?? 0 };
