@@ -2,7 +2,7 @@
  * The bindings and settings of Berth: their names, types and defaults. The tables below are the only list of settings: the
  * parser, `npm start` and the documentation use them.
  */
-import type { D1Database, Queue, R2Bucket, RateLimit } from '@cloudflare/workers-types';
+import type { D1Database, Fetcher, Queue, R2Bucket, RateLimit } from '@cloudflare/workers-types';
 import { budget, choice, DAY, days, flag, integer, oneOf, origin, type Setting, seconds, secret, text } from './setting.ts';
 
 export interface Env extends Vars, Partial<Record<keyof typeof SECRETS, string>> {
@@ -37,6 +37,8 @@ export interface Env extends Vars, Partial<Record<keyof typeof SECRETS, string>>
   CALLS?: RateLimit;
   /** Limits the new logins of one account. */
   LOGINS?: RateLimit;
+  /** The static files of the console (`src/http/ui/public/`). */
+  ASSETS?: Fetcher;
 }
 
 /** The settings as unparsed text. An empty string counts as not set. */

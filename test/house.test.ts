@@ -6,7 +6,7 @@ import { expect, test } from 'vitest';
 import architecture from '../docs/architecture.md?raw';
 import schema from '../schema.sql?raw';
 import { app } from '../src/http/app.ts';
-import { ROUTES, requirementOf } from '../src/http/routes.ts';
+import { PAGES, ROUTES, requirementOf } from '../src/http/routes.ts';
 import { functionLengths } from './world/functions.ts';
 
 const files = import.meta.glob('../src/**/*.{ts,tsx}', { query: '?raw', import: 'default', eager: true });
@@ -358,7 +358,7 @@ test('every route has a row in the table, and the guard that the row says', () =
   const handled = [
     ...new Set(app.routes.filter(({ method }) => method !== 'ALL').map(({ method, path }) => `${method} ${path}`)),
   ];
-  const rows = Object.entries(ROUTES).flatMap(([path, methods]) =>
+  const rows = Object.entries({ ...ROUTES, ...PAGES }).flatMap(([path, methods]) =>
     Object.entries(methods).map(([method, requirement]) => ({ route: `${method} ${path}`, requirement })),
   );
   const normal = (route: string) => route.replace(/(.)\/$/, '$1');

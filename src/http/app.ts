@@ -1,5 +1,5 @@
 /** The Hono application: registers all routes of the registry and the middleware that they share. */
-import { type Context, Hono } from 'hono';
+import { type Context, Hono, type MiddlewareHandler } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import { getPathNoStrict } from 'hono/utils/url';
 import { requireSettings, requireStores } from '../app/setup.ts';
@@ -18,8 +18,15 @@ import { guardOf } from './guard.ts';
 import { home } from './home.ts';
 import { join } from './join.ts';
 import { logRequest } from './request-log.ts';
-import { addressMeant, ROUTES, requirementOf } from './routes.ts';
+import { addressMeant, methodsOf, requirementOf } from './routes.ts';
 import { token } from './token.ts';
+import { accountPages } from './ui/account/pages.ts';
+import { ownForms } from './ui/forms.ts';
+import { seeOther } from './ui/page.tsx';
+import { pageOfReference } from './ui/pasted.ts';
+import { refusedPage } from './ui/refused.tsx';
+import { repositoryPages } from './ui/repositories/pages.ts';
+import { authenticatePage } from './ui/session.ts';
 import { drainUnread } from './unread.ts';
 import { base } from './v2/base.ts';
 import { blobs } from './v2/blobs.ts';
@@ -121,6 +128,12 @@ const plainApiPath = createMiddleware<AppEnv>(async function plainApiPath(c, nex
   await next();
 });
 
+/** Refuses paths of the console with percent-encoding or an empty part: no address of a page needs them. */
+const plainPagePath = createMiddleware<AppEnv>(async function plainPagePath(c, next) {
+  if (/%|\/\//.test(new URL(c.req.url).pathname)) throw new Refusal('address-unknown');
+  await next();
+});
+
 /** The maximum number of parts of a path. A repository name of 255 characters has at most 128 parts, and routes add a few. */
 const PATH_MAX_PARTS = 160;
 
@@ -135,10 +148,16 @@ function routedPath(request: Request): string {
   return path.split('/', PATH_MAX_PARTS + 1).length > PATH_MAX_PARTS ? '/v2/%' : path;
 }
 
+/** The middleware of every page of the console. */
+const CONSOLE = [configured, plainPagePath, ownStores, withAuditAddress, authenticatePage, ownForms];
+
 export const app = new Hono<AppEnv>({ getPath: routedPath });
 
 app.onError((error, c) => refuse(c, asRefusal(error, c.var.requestId)));
-app.notFound((c) => refuse(c, new Refusal('address-unknown')));
+app.notFound((c) => {
+  const page = isForPeople(c) && c.req.method === 'GET' ? pageOfReference(c.req.path.slice(1)) : null;
+  return page === null ? refuse(c, new Refusal('address-unknown')) : seeOther(page);
+});
 app.use(logRequest, drainUnread, headers, noLoop, plainHost);
 app.use('/v2/*', configured, plainPath, ownStores, authenticate);
 app.use('/token', configured, ownStores);
@@ -149,10 +168,30 @@ for (const resource of api) mount('/api/v1', resource);
 mount('/api', documentation);
 mount('/token', token);
 mount('/join', join);
+app.get('/assets/*', staticFile);
+for (const door of ['/v2/*', '/api/*', '/token/*', '/join/*'])
+  app.all(door, () => Promise.reject(new Refusal('address-unknown')));
 mount('', home);
+for (const resource of [...accountPages, ...repositoryPages]) mount('', resource, CONSOLE);
+
+/** Answers with a static file of the console, where no other Worker or server answers first. */
+async function staticFile(c: Context<AppEnv>): Promise<Response> {
+  const file = await c.env.ASSETS?.fetch(c.req.url);
+  if (!file?.ok) throw new Refusal('address-unknown');
+  return new Response(file.body as ReadableStream, { headers: new Headers([...file.headers]) });
+}
+
+/** The paths that are for programs. */
+const FOR_PROGRAMS = /^\/(?:v2|api|token|assets)(?:\/|$)/;
+
+/** True if a browser asks for a page of the console: the answer is a page then, and not JSON. */
+function isForPeople(c: Context<AppEnv>): boolean {
+  return !FOR_PROGRAMS.test(c.req.path) && (c.req.header('accept')?.includes('text/html') ?? false);
+}
 
 function refuse(c: Context<AppEnv>, refusal: Refusal): Response {
   c.set('reason', refusal.reason);
+  if (isForPeople(c) && !(refusal instanceof DoorRefusal)) return refusedPage(c, refusal);
   return errorResponse(refusal, c.req.path, { headers: challengeHeaders(c, refusal), hint: hintOf(c, refusal) });
 }
 
@@ -177,20 +216,22 @@ function decoded(path: string): string {
 /**
  * Adds the routes of a resource, each behind its guard, and refuses all other methods on the same paths. That refusal is
  * registered before the routes of the next resource, so `GET .../blobs/uploads` is not read as a blob with an invalid digest.
- * @throws Error if `ROUTES` has no row for a route
+ * @param before middleware that runs before the guards
+ * @throws Error if no table has a row for a route
  */
-function mount(prefix: string, resource: Hono<AppEnv>): void {
+function mount(prefix: string, resource: Hono<AppEnv>, before: readonly MiddlewareHandler<AppEnv>[] = []): void {
   const guarded = new Set<string>();
   for (const { method, path: own, handler } of resource.routes) {
     const path = pathOf(prefix, own);
     const requirement = requirementOf(method, path);
     const isFirst = !guarded.has(`${method} ${path}`);
+    if (isFirst) for (const middleware of before) app.on(method, path, middleware);
     if (isFirst && requirement !== 'anyone') app.on(method, path, guardOf(path, requirement));
     guarded.add(`${method} ${path}`);
     app.on(method, path, handler);
   }
   for (const path of new Set(resource.routes.map((route) => pathOf(prefix, route.path)))) {
-    const methods = Object.keys(ROUTES[path] ?? {});
+    const methods = Object.keys(methodsOf(path));
     const allow = methods.flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method])).join(', ');
     app.all(path, () => {
       throw new DoorRefusal('method-not-allowed', { headers: { allow } });

@@ -112,11 +112,27 @@ export const ROUTES: Record<string, Partial<Record<Method, Requirement>>> = {
   '/api/v1/webhooks/:webhook/replay': { POST: 'webhook' },
 };
 
+/** The pages of the console, with what each requires of its reader. */
+export const PAGES: typeof ROUTES = {
+  '/assets/*': { GET: 'anyone' },
+  '/sign-in': { GET: 'anyone', POST: 'anyone' },
+  '/sign-out': { POST: 'login' },
+
+  '/repositories': { GET: 'anyone' },
+  '/repositories/-/new': { GET: 'login', POST: 'login' },
+  '/repositories/:name{.+}': { GET: 'pull' },
+};
+
 /** @param path the pattern of a route. @throws Error if the table has no row for it */
 export function requirementOf(method: string, path: string): Requirement {
-  const requirement = ROUTES[path]?.[method as Method];
+  const requirement = methodsOf(path)[method as Method];
   if (requirement === undefined) throw new Error(`routes.ts has no row for ${method} ${path}`);
   return requirement;
+}
+
+/** The methods of a path, with their requirements. @param path the pattern of a route */
+export function methodsOf(path: string): Partial<Record<Method, Requirement>> {
+  return ROUTES[path] ?? PAGES[path] ?? {};
 }
 
 const REPOSITORIES = '/api/v1/repositories/';

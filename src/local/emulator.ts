@@ -9,11 +9,13 @@ import type { D1Database } from '@cloudflare/workers-types';
 import { build } from 'esbuild';
 import { Log, LogLevel, Miniflare } from 'miniflare';
 import { NAT64, NOT_PUBLIC_IPV4, NOT_PUBLIC_IPV6 } from '../outbound/addresses.ts';
+import { assetsWorker, readAssets } from './assets.ts';
 import { type Consumer, type Deployment, type RateLimit, readDeployment } from './deployment.ts';
 import { printLog } from './log.ts';
 import { socketBinding } from './socket.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+const PUBLIC = join(ROOT, 'src/http/ui/public');
 
 interface Emulation {
   name: string;
@@ -84,6 +86,7 @@ function options(emulation: Versioned, contents: string, listening: boolean): Co
     resourcePersistencePath: join(dataDir, 'storage'),
     workers: [
       closed(compatibility),
+      assets(compatibility),
       {
         config: { name, ...compatibility, manifest: manifestOf(contents), env, triggers, exports: {} },
         dev: {
@@ -99,6 +102,11 @@ function options(emulation: Versioned, contents: string, listening: boolean): Co
 function closed(compatibility: Deployment['compatibility']) {
   const contents = 'export default { fetch: () => new Response(null, { status: 404 }) }';
   return { config: { name: 'closed', ...compatibility, manifest: manifestOf(contents), env: {}, exports: {} } };
+}
+
+function assets(compatibility: Deployment['compatibility']) {
+  const contents = assetsWorker(readAssets(PUBLIC));
+  return { config: { name: ASSETS, ...compatibility, manifest: manifestOf(contents), env: {}, exports: {} } };
 }
 
 function manifestOf(contents: string) {
@@ -118,11 +126,13 @@ function bindingsOf({ name, variables, limits = {}, producers = {} }: Emulation)
   return {
     DB: { type: 'd1' as const, id: name },
     BLOBS: { type: 'r2' as const, name },
+    ASSETS: { type: 'worker' as const, worker: ASSETS },
     ...Object.fromEntries([...texts, ...limiters, ...queues]),
   };
 }
 
 const OUTSIDE = 'outside';
+const ASSETS = 'assets';
 
 /**
  * The addresses to which the runtime may not connect, even if workerd counts them as public. They come from the table that also

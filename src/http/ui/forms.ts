@@ -1,0 +1,72 @@
+/** Forms of the console: where a form may come from, and how it is read. */
+import { createMiddleware } from 'hono/factory';
+import { Refusal } from '../../vocabulary/refusal.ts';
+import { type AppEnv, originOf, type RequestContext } from '../context.ts';
+import { readBody } from '../params.ts';
+
+/** The maximum number of bytes of a form. An overview of a repository may have 100,000 characters. */
+const FORM_MAX_BYTES = 512 * 1024;
+
+/**
+ * Refuses a request that changes something unless a page of this console sent it (cross-site request forgery). A browser says
+ * so in `Sec-Fetch-Site`, or, if it is old, in `Origin`. The type of a form is required, because a browser may send other types
+ * from elsewhere without asking.
+ */
+export const ownForms = createMiddleware<AppEnv>(async function ownForms(c, next) {
+  if (c.req.method !== 'GET' && c.req.method !== 'HEAD') {
+    if (!isFromHere(c)) throw new Refusal('forbidden', { message: 'the form was sent by another site: nothing was changed' });
+    const type = c.req.header('content-type')?.split(';', 1)[0]?.trim().toLowerCase();
+    if (type !== 'application/x-www-form-urlencoded') {
+      throw new Refusal('request-invalid', {
+        message: 'a form must be application/x-www-form-urlencoded: nothing was changed',
+      });
+    }
+  }
+  await next();
+});
+
+function isFromHere(c: RequestContext): boolean {
+  const site = c.req.header('sec-fetch-site');
+  const origin = c.req.header('origin');
+  if (origin !== undefined && origin !== originOf(c)) return false;
+  return site === undefined ? origin !== undefined : site === 'same-origin';
+}
+
+/** The fields of a form that was sent. */
+export class Form {
+  readonly #fields: URLSearchParams;
+
+  constructor(fields: URLSearchParams) {
+    this.#fields = fields;
+  }
+
+  /** The value of a field without space around it; empty if it is missing. */
+  text(name: string): string {
+    return this.#fields.get(name)?.trim() ?? '';
+  }
+
+  /** The value of a field; `undefined` if it is missing or empty. */
+  optional(name: string): string | undefined {
+    return this.text(name) || undefined;
+  }
+
+  /** The value of a field as it was sent, with line ends as in documents. */
+  raw(name: string): string {
+    return (this.#fields.get(name) ?? '').replaceAll('\r\n', '\n');
+  }
+
+  all(name: string): string[] {
+    return this.#fields.getAll(name);
+  }
+
+  /** True if a checkbox is checked. */
+  has(name: string): boolean {
+    return this.#fields.has(name);
+  }
+}
+
+/** Reads the form in the body. @throws body-too-large */
+export async function readForm(c: RequestContext): Promise<Form> {
+  const bytes = await readBody(c, FORM_MAX_BYTES);
+  return new Form(new URLSearchParams(new TextDecoder().decode(bytes)));
+}

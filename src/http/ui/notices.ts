@@ -1,0 +1,15 @@
+/** The messages that a page shows after a change. An address names one of them, so nobody can put a text of theirs there. */
+export const NOTICES = {
+  'signed-out': 'You are signed out.',
+  'signed-out-everywhere': 'All logins of your account have ended.',
+  created: 'Created.',
+  saved: 'Saved.',
+  deleted: 'Deleted.',
+  restored: 'Restored.',
+  removed: 'Removed.',
+  revoked: 'Revoked.',
+  invited: 'Invited.',
+  sent: 'Sent.',
+} as const;
+
+export type NoticeName = keyof typeof NOTICES;

@@ -1,0 +1,192 @@
+/** The frame of every page of the console, and the headers that every page has. */
+import type { Child, FC } from 'hono/jsx';
+import type { AppEnv, RequestContext } from '../context.ts';
+import { hostOf, originOf } from '../context.ts';
+import { SCRIPT_VERSION, STYLE_VERSION } from './assets.ts';
+import { NOTICES, type NoticeName } from './notices.ts';
+import { signInAt } from './parts/addresses.ts';
+import { Notice } from './parts/form.tsx';
+import { Command, Icon } from './parts/text.tsx';
+
+/** What a page is allowed to load and to do. Nothing is inline, so the policy needs no nonce. */
+const POLICY = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "img-src 'self'",
+  "connect-src 'self'",
+  "form-action 'self'",
+  "base-uri 'none'",
+  "frame-ancestors 'none'",
+  "require-trusted-types-for 'script'",
+  'trusted-types berth',
+].join('; ');
+
+/** The `max-age` of HSTS in seconds: one year, which the preload lists of browsers require. */
+const HSTS_MAX_AGE = 365 * 24 * 60 * 60;
+
+function headersOf(c: RequestContext): Headers {
+  const headers = new Headers({
+    'content-type': 'text/html; charset=UTF-8',
+    'content-security-policy': POLICY,
+    'x-frame-options': 'DENY',
+    'cross-origin-opener-policy': 'same-origin',
+    'cross-origin-resource-policy': 'same-origin',
+    'permissions-policy': 'camera=(), geolocation=(), microphone=(), clipboard-write=(self)',
+    'referrer-policy': 'same-origin',
+    // Pages differ by reader, and the back button must not show them after signing out.
+    'cache-control': 'no-store',
+  });
+  if (originOf(c).startsWith('https:')) headers.set('strict-transport-security', `max-age=${HSTS_MAX_AGE}`);
+  return headers;
+}
+
+/** Answers with a page. The whole page is rendered before anything is sent, so no half page is ever shown. */
+export function render(c: RequestContext, page: unknown, status = 200): Response {
+  return new Response(`<!doctype html>${page}`, { status, headers: headersOf(c) });
+}
+
+/** Answers a form that changed something: the browser then loads the page that shows the change. @param path a path of ours */
+export function seeOther(path: string, notice?: NoticeName): Response {
+  const [address = '', fragment] = path.split('#');
+  const location = notice === undefined ? address : `${address}${address.includes('?') ? '&' : '?'}notice=${notice}`;
+  const headers = { location: fragment === undefined ? location : `${location}#${fragment}`, 'cache-control': 'no-store' };
+  return new Response(null, { status: 303, headers });
+}
+
+/** The path and query of the request. */
+export function pathOf(c: RequestContext): string {
+  const { pathname, search } = new URL(c.req.url);
+  return `${pathname}${search}`;
+}
+
+/** The signed-in person, as the frame of a page shows them. */
+function viewerOf(c: RequestContext): { name: string; administrator: boolean } | null {
+  const { authority, caller } = c.var;
+  const subject = authority?.subject || (caller?.credential?.kind === 'token' ? caller.credential.subject : '');
+  if (subject === '') return null;
+  return { name: subject.slice(subject.indexOf(':') + 1), administrator: authority?.administrator ?? false };
+}
+
+interface PageProps {
+  c: RequestContext & { var: AppEnv['Variables'] };
+  /** The title in the tab of the browser; the name of the host follows it. */
+  title: string;
+  /** The path of this page in the management API, if it has one. */
+  json?: string;
+  /** The section of the registry that the page belongs to. */
+  section?: 'repositories' | 'organizations' | 'activity' | 'account';
+  children?: Child;
+}
+
+export const Page: FC<PageProps> = ({ c, title, json, section, children }) => {
+  const host = hostOf(c);
+  const notice = NOTICES[c.req.query('notice') as NoticeName];
+  return (
+    <html lang="en">
+      <head>
+        <meta charset="utf-8" />
+        <meta name="viewport" content="width=device-width, initial-scale=1" />
+        <meta name="color-scheme" content="light dark" />
+        <title>{`${title} · ${host}`}</title>
+        <link rel="icon" href={`/assets/mark.svg?v=${STYLE_VERSION}`} type="image/svg+xml" />
+        <link rel="stylesheet" href={`/assets/console.css?v=${STYLE_VERSION}`} />
+        <script type="module" src={`/assets/console.js?v=${SCRIPT_VERSION}`} />
+      </head>
+      <body>
+        <a class="skip" href="#main">
+          Skip to the content
+        </a>
+        <TopBar c={c} host={host} section={section} />
+        <main id="main" tabindex={-1}>
+          {notice ? <Notice>{notice}</Notice> : null}
+          {children}
+        </main>
+        <Foot origin={originOf(c)} json={json} />
+        <p id="said" class="visually-hidden" role="status" />
+      </body>
+    </html>
+  );
+};
+
+const SECTIONS = [
+  ['repositories', '/repositories', 'Repositories'],
+  ['organizations', '/organizations', 'Organizations'],
+  ['activity', '/activity', 'Activity'],
+] as const;
+
+const TopBar: FC<{ c: PageProps['c']; host: string; section: PageProps['section'] }> = ({ c, host, section }) => {
+  const viewer = viewerOf(c);
+  return (
+    <header class="top">
+      <a class="home" href="/">
+        <Mark />
+        <span>{host}</span>
+      </a>
+      <nav aria-label="Registry">
+        {SECTIONS.filter(([name]) => viewer !== null || name === 'repositories').map(([name, href, text]) => (
+          <a href={href} aria-current={name === section ? 'page' : undefined}>
+            {text}
+          </a>
+        ))}
+      </nav>
+      <form class="search" action="/repositories">
+        <label class="visually-hidden" for="search">
+          Search repositories
+        </label>
+        <Icon name="search" />
+        <input id="search" name="search" type="search" placeholder="Search repositories" autocomplete="off" maxlength={255} />
+      </form>
+      {viewer === null ? null : <AccountMenu {...viewer} />}
+      {viewer === null && c.req.path !== '/sign-in' ? (
+        <a class="sign-in" href={signInAt(pathOf(c))}>
+          Sign in
+        </a>
+      ) : null}
+    </header>
+  );
+};
+
+const AccountMenu: FC<{ name: string; administrator: boolean }> = ({ name, administrator }) => (
+  <details class="menu">
+    <summary>
+      <span>{name}</span>
+      <Icon name="down" />
+    </summary>
+    <div class="items">
+      <a href="/account">Account</a>
+      <a href="/account/keys">Access keys</a>
+      <a href="/account/logins">Log in with docker</a>
+      <a href="/trash">Trash</a>
+      {administrator ? <a href="/users">People</a> : null}
+      {administrator ? <a href="/usage">Usage</a> : null}
+      {administrator ? <a href="/upkeep">Health</a> : null}
+      <form method="post" action="/sign-out">
+        <button type="submit">Sign out</button>
+      </form>
+    </div>
+  </details>
+);
+
+/** A container that lies along a quay. */
+export const Mark: FC = () => (
+  <svg class="mark" viewBox="0 0 24 24" aria-hidden="true">
+    <path d="M4 4h16v12H4zM9.300 7v6M14.700 7v6" />
+    <path d="M1 20h22" />
+  </svg>
+);
+
+const Foot: FC<{ origin: string; json: string | undefined }> = ({ origin, json }) => (
+  <footer>
+    {json === undefined ? null : (
+      <details>
+        <summary>This page as JSON</summary>
+        <Command command={`curl -u USER '${origin}${json}'`} />
+        <p class="hint">curl asks for the password: an access key.</p>
+      </details>
+    )}
+    <p>
+      <a href="/api">API</a> · <a href="/account/logins">Log in with docker</a> · <kbd>?</kbd> shows the keys
+    </p>
+  </footer>
+);

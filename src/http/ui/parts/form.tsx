@@ -1,0 +1,207 @@
+/** Parts of forms: fields with their hints and errors, buttons, and messages above a form. */
+import type { FC } from 'hono/jsx';
+import type { FieldError, Refusal } from '../../../vocabulary/refusal.ts';
+
+/** The errors of a form that was refused, and what was sent, so that nothing has to be typed again. */
+export interface Refused {
+  refusal: Refusal;
+  value: (name: string) => string;
+}
+
+/** The errors of a refusal by field; empty for a refusal that is not about fields. */
+function errorsOf(refusal: Refusal | undefined): FieldError[] {
+  return refusal?.reason === 'request-invalid' && Array.isArray(refusal.detail) ? (refusal.detail as FieldError[]) : [];
+}
+
+interface FieldProps {
+  name: string;
+  label: string;
+  hint?: string;
+  refused?: Refused | undefined;
+  /** The value before the person changed anything. */
+  value?: string;
+}
+
+function about({ name, hint, refused }: FieldProps) {
+  const error = errorsOf(refused?.refusal).find(({ at }) => at === name || at.startsWith(`${name}.`))?.message;
+  const ids = [hint === undefined ? '' : `${name}-hint`, error === undefined ? '' : `${name}-error`].filter(Boolean);
+  const attributes = {
+    ...(ids.length === 0 ? {} : { 'aria-describedby': ids.join(' ') }),
+    ...(error === undefined ? {} : { 'aria-invalid': 'true' as const }),
+  };
+  return { error, attributes };
+}
+
+const Around: FC<FieldProps & { error: string | undefined; children?: unknown }> = ({ name, label, hint, error, children }) => (
+  <div class="field">
+    <label for={name}>{label}</label>
+    {children}
+    {hint === undefined ? null : (
+      <p class="hint" id={`${name}-hint`}>
+        {hint}
+      </p>
+    )}
+    {error === undefined ? null : (
+      <p class="error" id={`${name}-error`}>
+        {error}
+      </p>
+    )}
+  </div>
+);
+
+interface InputProps extends FieldProps {
+  type?: 'text' | 'password' | 'number' | 'url' | 'email' | 'search';
+  required?: boolean;
+  autocomplete?: string;
+  pattern?: string;
+  max?: number;
+  mono?: boolean;
+  autofocus?: boolean;
+  list?: string;
+}
+
+export const Input: FC<InputProps> = (props) => {
+  const { name, type = 'text', required = false, autocomplete = 'off', pattern, max, mono, autofocus, list, refused } = props;
+  const { error, attributes } = about(props);
+  // A secret is never sent back.
+  const value = type === 'password' ? undefined : (refused?.value(name) ?? props.value);
+  return (
+    <Around {...props} error={error}>
+      <input
+        id={name}
+        name={name}
+        type={type}
+        class={mono ? 'mono' : undefined}
+        value={value}
+        required={required}
+        autocomplete={autocomplete}
+        pattern={pattern}
+        maxlength={type === 'number' ? undefined : max}
+        max={type === 'number' ? max : undefined}
+        list={list}
+        autofocus={autofocus}
+        spellcheck={false}
+        autocapitalize="none"
+        {...attributes}
+      />
+    </Around>
+  );
+};
+
+export const TextArea: FC<FieldProps & { rows?: number; max?: number; mono?: boolean }> = (props) => {
+  const { name, rows = 8, max, mono, refused, value = '' } = props;
+  const { error, attributes } = about(props);
+  return (
+    <Around {...props} error={error}>
+      <textarea id={name} name={name} rows={rows} maxlength={max} class={mono ? 'mono' : undefined} {...attributes}>
+        {refused?.value(name) ?? value}
+      </textarea>
+    </Around>
+  );
+};
+
+export type Option = readonly [value: string, text: string];
+
+export const Select: FC<FieldProps & { options: readonly Option[] }> = (props) => {
+  const { name, options, refused, value = '' } = props;
+  const { error, attributes } = about(props);
+  const chosen = refused?.value(name) ?? value;
+  return (
+    <Around {...props} error={error}>
+      <select id={name} name={name} {...attributes}>
+        {options.map(([option, text]) => (
+          <option value={option} selected={option === chosen}>
+            {text}
+          </option>
+        ))}
+      </select>
+    </Around>
+  );
+};
+
+/** One of a few choices, each with an explanation. */
+export const Choice: FC<{
+  name: string;
+  legend: string;
+  options: readonly (readonly [value: string, label: string, hint: string])[];
+  value: string;
+}> = ({ name, legend, options, value }) => (
+  <fieldset class="choice">
+    <legend>{legend}</legend>
+    {options.map(([option, label, hint]) => (
+      <label>
+        <input type="radio" name={name} value={option} checked={option === value} />
+        <span>
+          {label}
+          <span class="hint">{hint}</span>
+        </span>
+      </label>
+    ))}
+  </fieldset>
+);
+
+export const Checkbox: FC<{ name: string; value?: string; label: string; hint?: string; checked?: boolean }> = ({
+  name,
+  value = 'on',
+  label,
+  hint,
+  checked = false,
+}) => (
+  <label class="check">
+    <input type="checkbox" name={name} value={value} checked={checked} />
+    <span>
+      {label}
+      {hint === undefined ? null : <span class="hint">{hint}</span>}
+    </span>
+  </label>
+);
+
+/** A message above a form that was refused. It has the focus, so that a screen reader says it first. */
+export const Refusals: FC<{ refused: Refused | undefined }> = ({ refused }) => {
+  if (!refused) return null;
+  const { refusal } = refused;
+  return (
+    <div class="notice bad" role="alert" tabindex={-1} data-focus>
+      <p>{sentence(refusal.message)}</p>
+    </div>
+  );
+};
+
+/** A message that something happened. */
+export const Notice: FC<{ tone?: 'plain' | 'good' | 'warn' | 'bad'; children?: unknown }> = ({ tone = 'good', children }) => (
+  <div class={`notice ${tone}`} role="status">
+    {children}
+  </div>
+);
+
+/** A message of the registry as a sentence: with a capital letter and a full stop. */
+export function sentence(message: string): string {
+  const text = message.charAt(0).toUpperCase() + message.slice(1);
+  return /[.!?]$/.test(text) ? text : `${text}.`;
+}
+
+/** A form of one button, which changes something. */
+export const ActionForm: FC<{
+  action: string;
+  label: string;
+  fields?: Record<string, string>;
+  tone?: 'plain' | 'main' | 'danger';
+  name?: string;
+}> = ({ action, label, fields = {}, tone = 'plain', name }) => (
+  <form method="post" action={action} class="inline">
+    {Object.entries(fields).map(([key, value]) => (
+      <input type="hidden" name={key} value={value} />
+    ))}
+    <button type="submit" class={tone} aria-label={name}>
+      {label}
+    </button>
+  </form>
+);
+
+/** The maximum number of characters of a name that must be typed to confirm. */
+const CONFIRM_MAX = 255;
+
+/** A field in which a name must be typed, before something is done that cannot be undone. */
+export const ConfirmName: FC<{ expected: string; refused?: Refused | undefined }> = ({ expected, refused }) => (
+  <Input name="confirm" label={`Type ${expected} to confirm`} max={CONFIRM_MAX} mono required refused={refused} />
+);

@@ -1,0 +1,67 @@
+/**
+ * The session cookie of the console. Only the pages of the console read it: `/v2`, `/token` and `/api` never do, and the pages
+ * never read an Authorization header.
+ */
+import { createMiddleware } from 'hono/factory';
+import { continueSession, type Session, sessionCredential } from '../../app/sessions.ts';
+import { arrivalOf } from '../authenticate.ts';
+import { type AppEnv, originOf, type RequestContext } from '../context.ts';
+
+/** The prefix makes browsers accept the cookie over https only, and for this host only (RFC 6265bis, 4.1.3.2). */
+const SECURE_NAME = '__Host-berth';
+/** The name on a laptop without https, where a browser may refuse the prefix. */
+const LOOPBACK_NAME = 'berth';
+
+const LOOPBACK = /^(?:localhost|127\.0\.0\.1|\[::1\])$/;
+
+/**
+ * True if this address may have sessions: by https, or on the loopback interface of this machine. Another host name that leads
+ * to a laptop may belong to a stranger's page (DNS rebinding), so it gets neither a session nor a form to sign in.
+ */
+export function mayHaveSession(c: RequestContext): boolean {
+  const { protocol, hostname, host } = new URL(originOf(c));
+  const asked = new URL(c.req.url);
+  if (asked.host !== host) return false;
+  return protocol === 'https:' || LOOPBACK.test(hostname);
+}
+
+function cookieName(c: RequestContext): string {
+  return originOf(c).startsWith('https:') ? SECURE_NAME : LOOPBACK_NAME;
+}
+
+/** The value of the session cookie. `null` if there is none, or more than one: it is unclear then who set which. */
+function sessionToken(c: RequestContext): string | null {
+  const name = cookieName(c);
+  const sent = (c.req.header('cookie') ?? '').split(';').map((pair) => pair.trim());
+  const values = sent.filter((pair) => pair.startsWith(`${name}=`)).map((pair) => pair.slice(name.length + 1));
+  return values.length === 1 ? (values[0] ?? null) : null;
+}
+
+/** Sets `caller` from the session cookie, and sends a new cookie if the session is to be renewed. */
+export const authenticatePage = createMiddleware<AppEnv>(async function authenticatePage(c, next) {
+  const token = mayHaveSession(c) ? sessionToken(c) : null;
+  const arrival = arrivalOf(c);
+  const credential = token === null ? null : await sessionCredential(arrival, token);
+  c.set('caller', { subject: '', credential, grants: null });
+  await next();
+  // Only a session whose rights were just read is renewed: it may have ended, or the request may have ended it.
+  if (c.var.authority?.credentialKind !== 'session' || c.res.headers.has('set-cookie')) return;
+  const renewed = await continueSession(arrival, credential);
+  if (renewed) setSession(c, c.res.headers, renewed);
+});
+
+/** Adds the cookie of a session to the headers of an answer. */
+export function setSession(c: RequestContext, headers: Headers, { token, expiresAt }: Session): void {
+  const lifetime = Math.max(0, expiresAt - Math.floor(Date.now() / 1000));
+  headers.append('set-cookie', cookie(c, token, lifetime));
+}
+
+/** Adds a header that deletes the session cookie. */
+export function clearSession(c: RequestContext, headers: Headers): void {
+  headers.append('set-cookie', cookie(c, '', 0));
+}
+
+function cookie(c: RequestContext, value: string, lifetime: number): string {
+  const secure = originOf(c).startsWith('https:') ? '; Secure' : '';
+  return `${cookieName(c)}=${value}; Path=/; HttpOnly; SameSite=Lax; Max-Age=${lifetime}${secure}`;
+}

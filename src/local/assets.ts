@@ -1,0 +1,36 @@
+/**
+ * The static files of the console under `npm start`. A Worker of the emulator serves them from memory. On Cloudflare, Static
+ * Assets serve the same folder.
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import { extname, join } from 'node:path';
+
+const TYPES: Record<string, string> = {
+  '.css': 'text/css; charset=utf-8',
+  '.js': 'text/javascript; charset=utf-8',
+  '.svg': 'image/svg+xml',
+};
+
+/** The files below `assets/` in a folder, by the path at which they are served. */
+export function readAssets(folder: string): Record<string, { type: string; text: string }> {
+  const names = readdirSync(join(folder, 'assets'));
+  return Object.fromEntries(
+    names.map((name) => {
+      const type = TYPES[extname(name)] ?? 'application/octet-stream';
+      return [`/assets/${name}`, { type, text: readFileSync(join(folder, 'assets', name), 'utf8') }];
+    }),
+  );
+}
+
+/** The source of a Worker that serves these files. Browsers keep them for a day, as the file `_headers` says. */
+export function assetsWorker(files: ReturnType<typeof readAssets>): string {
+  return `const files = ${JSON.stringify(files)};
+export default {
+  fetch(request) {
+    const file = files[new URL(request.url).pathname];
+    if (!file) return new Response(null, { status: 404 });
+    const headers = { 'content-type': file.type, 'cache-control': 'public, max-age=86400, stale-while-revalidate=604800' };
+    return new Response(file.text, { headers });
+  },
+};`;
+}
