@@ -31,6 +31,7 @@ const OTHER: Record<string, string> = {
   ADOPT_REGISTRY: '5c927445-27ba-4ab5-8318-df982c62b221',
   INSECURE_ISSUERS: 'on',
   INSECURE_WEBHOOKS: 'on',
+  D1_REPLICAS: 'on',
 };
 
 test.each(Object.entries(TABLES))(
