@@ -128,6 +128,26 @@ describe('a pull', () => {
     expect(counts.rowsRead).toBeLessThanOrEqual(4);
   });
 
+  test('of an image as docker does it waits for two calls: the token, and the HEAD of the tag', async () => {
+    const { env, counts } = counting({ ...world.env, BLOB_CACHE_SECONDS: '60' });
+    const on = worldOf(env);
+    const ask = async (method: string, path: string, authorization: string | null) => {
+      const response = await on.fetch(method, path, { authorization });
+      expect(response.status).toBe(200);
+      return response;
+    };
+    await api(world, 'PATCH', '/repositories/acme/api', { body: { visibility: 'public' } });
+    const token = await ask('GET', '/token?scope=repository:acme/api:pull', null);
+    const authorization = `Bearer ${((await token.json()) as { token: string }).token}`;
+    const head = await ask('HEAD', '/v2/acme/api/manifests/v1', authorization);
+    const digest = head.headers.get('docker-content-digest');
+    const manifest = await ask('GET', `/v2/acme/api/manifests/${digest}`, authorization);
+    const { config, layers } = (await manifest.json()) as { config: { digest: string }; layers: { digest: string }[] };
+    for (const blob of [config, ...layers]) await ask('GET', `/v2/acme/api/blobs/${blob.digest}`, authorization);
+    // The HEAD and the pull are counted after their answers.
+    expect(counts).toMatchObject({ d1: 2 + 2, r2Reads: 1 + layers.length });
+  });
+
   test('needs a token, which takes at most one statement', async () => {
     const { env, counts } = counting(world.env);
     await worldOf(env).fetch('GET', '/token?scope=repository:acme/api:pull');
