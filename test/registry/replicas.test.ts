@@ -145,7 +145,7 @@ describe('with a replica that lags behind, nothing is missing that a client was 
   test('an image that was deleted and pushed again is served, also if its old objects are gone', async () => {
     const large = await imageIn(world, 'acme/api', 3, { annotations: { text: 'x'.repeat(140_000) } });
     expect((await putManifest(world, 'acme/api', large.digest, textOf(large))).status).toBe(201);
-    const isolate = await warm();
+    const [isolate, another] = [await warm(), await warm()];
     expect((await api(world, 'DELETE', '/repositories/acme/api?force=true')).status).toBe(200);
     // The collector deletes these rows and objects, a day later unless GRACE_SECONDS is shorter.
     await world.env.DB.batch(
@@ -157,6 +157,7 @@ describe('with a replica that lags behind, nothing is missing that a client was 
     await imageIn(world, 'acme/api', 3);
     expect((await putManifest(world, 'acme/api', large.digest, textOf(large))).status).toBe(201);
     expect(await statuses(isolate, large)).toEqual([200]);
+    expect(await (await pull(another, 'GET', `manifests/${large.digest}`)).text()).toBe(textOf(large));
     const faults = await world.env.DB.prepare(`SELECT count(*) AS n FROM events WHERE type = 'blob.missing'`).first('n');
     expect(faults).toBe(0);
   });
@@ -208,17 +209,19 @@ describe('with a replica that lags behind, deleted content is gone', () => {
     const start = Date.now();
     const served = async () => {
       isolate.served.length = 0;
-      for (const path of [`manifests/${image.digest}`, `blobs/${layerOf(image)}`]) {
+      // The layer comes first, because a manifest that is read says again where its layers are.
+      for (const path of [`blobs/${layerOf(image)}`, `manifests/${image.digest}`]) {
         expect((await pull(isolate, 'GET', path)).status).toBe(200);
       }
       // The pull is counted on the primary after the answer.
-      return isolate.served.length - 1;
+      return isolate.served.slice(0, -1);
     };
     vi.useFakeTimers({ toFake: ['Date'], now: start + 50_000 });
     await pull(isolate, 'HEAD', `manifests/${image.digest}`);
     expect(isolate.served).toContain('replica');
-    expect(await served()).toBe(0);
+    expect(await served()).toEqual([]);
     vi.useFakeTimers({ toFake: ['Date'], now: start + 61_000 });
-    expect(await served()).toBe(1);
+    // The replica has not reached the bookmark that the first of these reads finds, so the second asks both.
+    expect(await served()).toEqual(['primary', 'replica', 'primary']);
   });
 });

@@ -27,11 +27,12 @@ export function newReplica(world: World): Replica {
   const { REPLICA } = env as unknown as { REPLICA: D1Database };
   const primary = world.env.DB;
   let bookmark = '';
-  let missing = '';
+  let lacking = false;
 
+  const known = (sql: string) => (lacking ? sql.replace(/\brepositories\b/, 'a_new_table') : sql);
   const session = (served: Served[]): D1DatabaseSession =>
     intercepted(
-      { prepare: (sql: string) => REPLICA.prepare(missing + sql), getBookmark: () => bookmark } as D1DatabaseSession,
+      { prepare: (sql: string) => REPLICA.prepare(known(sql)), getBookmark: () => bookmark } as D1DatabaseSession,
       async (_, effect) => {
         served.push('replica');
         const result = (await effect()) as D1Result;
@@ -61,7 +62,7 @@ export function newReplica(world: World): Replica {
       bookmark = latest.getBookmark() ?? '';
     },
     lackTables() {
-      missing = 'WITH x AS (SELECT * FROM a_new_table) ';
+      lacking = true;
     },
     isolate() {
       const served: Served[] = [];
