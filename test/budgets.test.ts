@@ -250,6 +250,13 @@ describe('pushing a blob', () => {
     },
   );
 
+  test('that asks how far it has come takes one call each time, before its first bytes and after them', async () => {
+    const path = await location();
+    expect(await cost('GET', path, 204)).toMatchObject({ d1: 1, rowsWritten: 0, r2Reads: 0, r2Writes: 0 });
+    await cost('PATCH', path, 202, { body: noise(5000, 5) });
+    expect(await cost('GET', path, 204)).toMatchObject({ d1: 1, rowsWritten: 0, r2Reads: 0, r2Writes: 0 });
+  });
+
   test('writes to R2 once for each 8 MiB of a chunk of unknown length', async () => {
     const path = await location();
     const bytes = noise(20 * MIB);
