@@ -241,6 +241,15 @@ test('only storage names the bucket', () => {
   );
 });
 
+test('a session of D1 is begun in one file, and only content is read from replicas', () => {
+  expect(
+    complaints(({ path, room, code }) => [
+      path !== 'events/replicas.ts' && /\.withSession\(/.test(code) && room !== 'telemetry.ts' && 'begins a session',
+      path !== 'events/replicas.ts' && room !== 'registry' && /\bfirstFromNearest\b/.test(code) && 'reads from a replica',
+    ]),
+  ).toEqual([]);
+});
+
 test('SQL names a table only in the room that owns it', () => {
   const verbs = '(?:FROM|JOIN|INTO|UPDATE)';
   expect(
