@@ -33,7 +33,11 @@ export async function overflow(page: Page): Promise<string[]> {
   return page.evaluate(() => {
     const width = document.documentElement.clientWidth;
     if (document.documentElement.scrollWidth <= width) return [];
-    const wide = [...document.querySelectorAll('body *')].filter((one) => one.getBoundingClientRect().right > width + 1);
+    const scrolls = (one: Element) => ['auto', 'scroll', 'hidden'].includes(getComputedStyle(one).overflowX);
+    const isClipped = (one: Element | null): boolean => one !== null && (scrolls(one) || isClipped(one.parentElement));
+    const wide = [...document.querySelectorAll('body *')].filter(
+      (one) => one.getBoundingClientRect().right > width + 1 && !isClipped(one.parentElement),
+    );
     return [
       `the page is ${document.documentElement.scrollWidth} wide: ${wide.slice(-1).map((one) => one.outerHTML.slice(0, 120))}`,
     ];
