@@ -5,7 +5,7 @@
 import type { Authority } from '../auth/authority.ts';
 import { isNarrowed } from '../auth/policy.ts';
 import { explainFor, explainOwn, whoCanGrant } from '../auth/rights/explain.ts';
-import { policyIn, queryPolicy, savePolicy as writePolicy } from '../auth/rights/policies.ts';
+import { policyIn, queryPolicy, visibilityChange, savePolicy as writePolicy } from '../auth/rights/policies.ts';
 import { pushWithoutPull, withShownPrincipals } from '../auth/rights/policy-names.ts';
 import { previewPolicy as compare, type Difference } from '../auth/rights/policy-preview.ts';
 import type { Sourced, Statement } from '../auth/statement.ts';
@@ -68,7 +68,7 @@ function statementsOf(subject: string, sent: readonly SentStatement[]): Statemen
   return parse(schema, sent, 'statements').map(storedStatement);
 }
 
-interface Preview {
+export interface Preview {
   changes: Difference[];
   /** True if the comparison is incomplete, because a request may compare only a limited number of rights. */
   truncated: boolean;
@@ -89,6 +89,22 @@ export async function previewPolicy(call: Call, subject: string, sent: readonly 
       );
   const { changes, truncated } = await compare(call.env, subject, { before, after, repositories: items }, call.authority);
   return { changes, truncated: truncated || more, warnings: [...warnings, ...(await mistakesIn(call, subject, after))] };
+}
+
+/** As `previewPolicy`, for a change of the visibility. If the repository has this visibility already, nothing changes. */
+export async function previewVisibility(
+  call: Call,
+  repository: RepositoryName,
+  visibility: 'private' | 'public',
+): Promise<Omit<Preview, 'warnings'>> {
+  requireRight(call, 'admin', repository);
+  const subject = `repository:${repository}`;
+  const [{ statements: before }, change] = await Promise.all([
+    read(call, subject, null),
+    visibilityChange(call.env, subject, visibility),
+  ]);
+  const after = change?.statements ?? before;
+  return compare(call.env, subject, { before, after, repositories: [repository] }, call.authority);
 }
 
 /**

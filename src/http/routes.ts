@@ -120,6 +120,7 @@ export const PAGES: typeof ROUTES = {
 
   '/repositories': { GET: 'anyone' },
   '/repositories/-/new': { GET: 'login', POST: 'login' },
+  '/repositories/:name{.+}/-/settings': { GET: 'admin', POST: 'admin' },
   '/repositories/:name{.+}': { GET: 'pull' },
 };
 

@@ -1,7 +1,8 @@
 /** Forms of the console: where a form may come from, and how it is read. */
 import { createMiddleware } from 'hono/factory';
-import { Refusal } from '../../vocabulary/refusal.ts';
+import { invalidInput, Refusal } from '../../vocabulary/refusal.ts';
 import { type AppEnv, originOf, type RequestContext } from '../context.ts';
+import { limitWrites } from '../limits.ts';
 import { readBody } from '../params.ts';
 
 /** The maximum number of bytes of a form. An overview of a repository may have 100,000 characters. */
@@ -65,8 +66,21 @@ export class Form {
   }
 }
 
-/** Reads the form in the body. @throws body-too-large */
+/** Requires that the name was typed into `ConfirmName`. @throws request-invalid */
+export function requireConfirmed(form: Form, expected: string): void {
+  if (form.text('confirm') !== expected) {
+    throw invalidInput({ at: 'confirm', message: `type ${expected} to confirm: nothing was changed` });
+  }
+}
+
+/** The version of a thing in the hidden field `version`: what the page showed. `null` if the field has no number. */
+export function versionIn(form: Form): number | null {
+  return /^\d{1,15}$/.test(form.text('version')) ? Number(form.text('version')) : null;
+}
+
+/** Reads the form in the body. A form of a signed-in person is charged as a change by the API is. @throws body-too-large */
 export async function readForm(c: RequestContext): Promise<Form> {
+  if (c.var.authority) await limitWrites(c);
   const bytes = await readBody(c, FORM_MAX_BYTES);
   return new Form(new URLSearchParams(new TextDecoder().decode(bytes)));
 }

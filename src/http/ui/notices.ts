@@ -5,6 +5,7 @@ export const NOTICES = {
   created: 'Created.',
   saved: 'Saved.',
   deleted: 'Deleted.',
+  'repository-deleted': 'Deleted. The repository is in the trash, from which it can be restored.',
   restored: 'Restored.',
   removed: 'Removed.',
   revoked: 'Revoked.',
