@@ -106,7 +106,7 @@ export const VisibilityReview: FC<Settings & Omit<Preview, 'warnings'>> = ({ rep
       <h2 id="visibility-title">Make this repository {other}</h2>
       <p>
         {other === 'public'
-          ? 'Everybody can then see and pull it, without logging in. It can be made private again, but what was pulled stays pulled.'
+          ? 'Everybody can then see and pull it, without logging in. It can be made private again.'
           : 'Only those who have a right can then see and pull it. It can be made public again.'}
       </p>
       <Differences changes={changes} truncated={truncated} />
@@ -142,7 +142,7 @@ export const ImmutableTagsForm: FC<FormProps> = ({ repository: { name }, mutabil
         <Input
           name="exclusions"
           label="Except these tags"
-          hint={`For them the opposite holds. Up to ${EXCLUSIONS_MAX} patterns, separated by spaces; * stands for any characters.`}
+          hint={`For them the opposite holds. Up to ${EXCLUSIONS_MAX} patterns, separated by spaces; * is any text.`}
           value={exclusions.join(' ')}
           mono
           refused={refused}
@@ -169,7 +169,7 @@ export const DangerZone: FC<FormProps & { c: RequestContext }> = ({ c, repositor
               : `${countText(tags, 'tag')} and ${countText(manifests, 'manifest')} go, and nobody can pull them. `}
             {trashDays === 0
               ? 'This registry keeps no trash: the deletion cannot be undone.'
-              : `It goes to the trash with its permissions and webhooks, and can be restored for ${countText(trashDays, 'day')}.`}
+              : `It goes to the trash with all it has, and can be restored for ${countText(trashDays, 'day')}.`}
           </p>
           <Around name={name} what="deletion" version={version} refused={refused}>
             <ConfirmName expected={name} refused={refused} />
