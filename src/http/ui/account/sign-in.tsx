@@ -12,9 +12,14 @@ import { Input, Refusals, type Refused } from '../parts/form.tsx';
 import { Command } from '../parts/text.tsx';
 import { statusOf, triedSignIn } from '../refused.tsx';
 import { clearSession, mayHaveSession, setSession } from '../session.ts';
+import { viewerCall } from '../viewer.ts';
 
 export const signInPages = new Hono<AppEnv>()
-  .get('/sign-in', (c) => render(c, <SignIn c={c} next={ownPath(c.req.query('next'), originOf(c))} />))
+  .get('/sign-in', async (c) => {
+    // A session that has ended is no session here, whatever the cookie says.
+    await viewerCall(c);
+    return render(c, <SignIn c={c} next={ownPath(c.req.query('next'), originOf(c))} />);
+  })
   .post('/sign-in', async (c) => {
     const form = await readForm(c);
     const next = ownPath(form.text('next'), originOf(c));
