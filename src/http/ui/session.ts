@@ -20,9 +20,8 @@ const LOOPBACK = /^(?:localhost|127\.0\.0\.1|\[::1\])$/;
  */
 export function mayHaveSession(c: RequestContext): boolean {
   const { protocol, hostname, host } = new URL(originOf(c));
-  const asked = new URL(c.req.url);
-  if (asked.host !== host) return false;
-  return protocol === 'https:' || LOOPBACK.test(hostname);
+  // Over https a browser sends the cookie to this host only. A proxy may have changed the host of the request.
+  return protocol === 'https:' || (LOOPBACK.test(hostname) && new URL(c.req.url).host === host);
 }
 
 function cookieName(c: RequestContext): string {

@@ -227,6 +227,14 @@ test('another host name that leads to a laptop gets no form to sign in, and no s
   expect([response.status, response.headers.get('set-cookie')]).toEqual([403, null]);
 });
 
+test('a proxy may change the host of a request: sessions are those of PUBLIC_URL', async () => {
+  const proxied = worldOf({ ...world.env, PUBLIC_URL: 'https://registry.example.com' });
+  const browser = new Browser(proxied);
+  const headers = { origin: 'https://registry.example.com' };
+  expect((await browser.post('/sign-in', { name: 'alice', password: alice.secret }, headers)).status).toBe(303);
+  expect((await browser.get('/repositories/alice/api')).status).toBe(200);
+});
+
 describe('a reference in the address bar', () => {
   const digest = `sha256:${'a'.repeat(64)}`;
   test.each([
