@@ -118,6 +118,16 @@ export const PAGES: typeof ROUTES = {
   '/sign-in': { GET: 'anyone', POST: 'anyone' },
   '/sign-out': { POST: 'login' },
 
+  '/account': { GET: 'login' },
+  '/account/appearance': { POST: 'login' },
+  '/account/invitations/:organization': { POST: 'account' },
+  '/account/keys': { GET: 'login' },
+  '/account/keys/-/new': { GET: 'account', POST: 'account' },
+  '/account/logins': { GET: 'login', POST: 'login' },
+  '/keys/:key': { GET: 'login' },
+  '/keys/:key/rotation': { POST: 'login' },
+  '/keys/:key/revocation': { POST: 'login' },
+
   '/repositories': { GET: 'anyone' },
   '/repositories/-/new': { GET: 'login', POST: 'login' },
   '/repositories/:name{.+}/-/settings': { GET: 'admin', POST: 'admin' },

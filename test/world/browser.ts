@@ -57,8 +57,8 @@ export class Browser {
   }
 
   private keep(response: Response): Response {
-    const set = response.headers.get('set-cookie');
-    if (set !== null) this.cookie = set.includes('Max-Age=0') ? null : (set.split(';', 1)[0] ?? null);
+    const set = response.headers.getSetCookie().find((cookie) => /^(?:__Host-)?berth=/.test(cookie));
+    if (set !== undefined) this.cookie = set.includes('Max-Age=0') ? null : (set.split(';', 1)[0] ?? null);
     return response;
   }
 }

@@ -11,6 +11,10 @@ export const NOTICES = {
   revoked: 'Revoked.',
   invited: 'Invited.',
   sent: 'Sent.',
+  joined: 'You are a member now. You can leave at any time.',
+  declined: 'Declined.',
+  left: 'You have left the organization.',
+  'logged-out': 'All logins of the user have ended.',
 } as const;
 
 export type NoticeName = keyof typeof NOTICES;

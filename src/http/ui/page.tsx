@@ -7,6 +7,7 @@ import { NOTICES, type NoticeName } from './notices.ts';
 import { signInAt } from './parts/addresses.ts';
 import { Notice } from './parts/form.tsx';
 import { Command, Icon } from './parts/text.tsx';
+import { themeOf } from './preferences.ts';
 
 /** What a page is allowed to load and to do. Nothing is inline, so the policy needs no nonce. */
 const POLICY = [
@@ -82,8 +83,9 @@ interface PageProps {
 export const Page: FC<PageProps> = ({ c, title, json, section, children }) => {
   const host = hostOf(c);
   const notice = NOTICES[c.req.query('notice') as NoticeName];
+  const theme = themeOf(c);
   return (
-    <html lang="en">
+    <html lang="en" data-theme={theme === 'system' ? undefined : theme}>
       <head>
         <meta charset="utf-8" />
         <meta name="viewport" content="width=device-width, initial-scale=1" />

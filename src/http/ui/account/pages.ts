@@ -1,4 +1,8 @@
 /** The pages of the reader's own account, and signing in and out. */
+import { ownPages } from './account.tsx';
+import { keyPages } from './key.tsx';
+import { keyListPages } from './keys.tsx';
+import { loginPages } from './logins.tsx';
 import { signInPages } from './sign-in.tsx';
 
-export const accountPages = [signInPages];
+export const accountPages = [signInPages, ownPages, keyListPages, keyPages, loginPages];

@@ -34,6 +34,10 @@ export function userAt(name: string): string {
   return `/users/${name}`;
 }
 
+export function keyAt(id: string, below = ''): string {
+  return `/keys/${id}${below === '' ? '' : `/${below}`}`;
+}
+
 /** The page to sign in, which leads back to the given path of the console. */
 export function signInAt(next: string): string {
   return next === '/' ? '/sign-in' : withQuery('/sign-in', { next });
