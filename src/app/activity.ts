@@ -8,11 +8,14 @@ import type { Cause } from '../vocabulary/causes.ts';
 import type { EventType } from '../vocabulary/event-types.ts';
 import { namespaceOf, parseName } from '../vocabulary/names.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
+import { sentenceOf } from '../webhooks/formats/sentences.ts';
 import { requireLogin, requireOwner, requireRight } from './access.ts';
 import type { Call } from './call.ts';
 
-/** An event in the form that the API returns. */
-export type Activity = Omit<RecordedEvent, 'about'> & {
+export { sentenceOf };
+
+/** An event, with what it is about. */
+export type Activity = RecordedEvent & {
   /** The repository that the event is about, or `null` if it is about something else. */
   repository: string | null;
   /** The organization that the event is about, or `null` if it is about a repository or about the registry itself. */
@@ -144,7 +147,8 @@ async function firstVisible({ env, authority }: Call, repository: RepositoryName
   return ownsName && isUnscopedUser(authority) ? 0 : firstEventOf(env, repository);
 }
 
-export function activityOf({ about, ...event }: RecordedEvent): Activity {
+export function activityOf(event: RecordedEvent): Activity {
+  const { about } = event;
   const isOfRepository = isAboutRepository(about);
   return {
     ...event,
