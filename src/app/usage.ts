@@ -17,7 +17,7 @@ import { Refusal } from '../vocabulary/refusal.ts';
 import { actorOf, requireAdministrator, requireLogin, requireNotNarrowed, requireOwner, requireRight } from './access.ts';
 import type { Call } from './call.ts';
 
-export type { Pulls, Quota, Usage };
+export type { Pulls, Quota, TotalUsage, Usage };
 export type Holdings = Awaited<ReturnType<typeof holdingsOf>>;
 
 /**

@@ -15,13 +15,13 @@ import { authenticate, authenticateApi, challengeHeaders } from './authenticate.
 import type { AppEnv } from './context.ts';
 import { asRefusal, DoorRefusal, errorResponse } from './errors.ts';
 import { guardOf } from './guard.ts';
-import { home } from './home.ts';
 import { join } from './join.ts';
 import { logRequest } from './request-log.ts';
 import { addressMeant, methodsOf, requirementOf } from './routes.ts';
 import { token } from './token.ts';
 import { accountPages } from './ui/account/pages.ts';
 import { ownForms } from './ui/forms.ts';
+import { homePages } from './ui/home/pages.ts';
 import { seeOther } from './ui/page.tsx';
 import { pageOfReference } from './ui/pasted.ts';
 import { refusedPage } from './ui/refused.tsx';
@@ -171,8 +171,7 @@ mount('/join', join);
 app.get('/assets/*', staticFile);
 for (const door of ['/v2/*', '/api/*', '/token/*', '/join/*'])
   app.all(door, () => Promise.reject(new Refusal('address-unknown')));
-mount('', home);
-for (const resource of [...accountPages, ...repositoryPages]) mount('', resource, CONSOLE);
+for (const resource of [...homePages, ...accountPages, ...repositoryPages]) mount('', resource, CONSOLE);
 
 /** Answers with a static file of the console, where no other Worker or server answers first. */
 async function staticFile(c: Context<AppEnv>): Promise<Response> {

@@ -18,7 +18,6 @@ export const ROUTES: Record<string, Partial<Record<Method, Requirement>>> = {
   '/v2/:name{.+}/blobs/:digest': { GET: 'pull', DELETE: 'delete' },
   '/token': { GET: 'anyone', POST: 'anyone' },
 
-  '/': { GET: 'anyone' },
   '/join': { GET: 'anyone' },
   '/api': { GET: 'anyone' },
   '/api/openapi.json': { GET: 'anyone' },
@@ -114,6 +113,7 @@ export const ROUTES: Record<string, Partial<Record<Method, Requirement>>> = {
 
 /** The pages of the console, with what each requires of its reader. */
 export const PAGES: typeof ROUTES = {
+  '/': { GET: 'anyone' },
   '/assets/*': { GET: 'anyone' },
   '/sign-in': { GET: 'anyone', POST: 'anyone' },
   '/sign-out': { POST: 'login' },

@@ -1,0 +1,4 @@
+/** The page at `/`. */
+import { homePage } from './home.tsx';
+
+export const homePages = [homePage];

@@ -1,0 +1,47 @@
+/** An event in a plain sentence, with links to what it names. */
+import type { FC } from 'hono/jsx';
+import { type Activity, sentenceOf } from '../../../app/activity.ts';
+import { imageAt, repositoryAt, tagAt, webhookAt } from './addresses.ts';
+
+/** The number of characters of a digest in a sentence: `sha256:` and twelve digits. */
+const SHORT_DIGEST = 19;
+
+/** The sentence of an event. Names in it are links where their page exists for sure, or existed at the time. */
+export const Sentence: FC<{ event: Activity }> = ({ event }) => {
+  const links = linksOf(event);
+  return (
+    <span class="sentence">
+      {sentenceOf(event).map((part, n) => (n % 2 === 0 ? part : <Name name={part} isActor={n === 1} links={links} />))}
+    </span>
+  );
+};
+
+const Name: FC<{ name: string; isActor: boolean; links: Map<string, string> }> = ({ name, isActor, links }) => {
+  const href = links.get(name);
+  if (href !== undefined) {
+    return (
+      <a class="mono" href={href}>
+        {name}
+      </a>
+    );
+  }
+  if (/^\d+$/.test(name)) return <>{Number(name).toLocaleString('en')}</>;
+  if (isActor) return <b>{name === 'registry' ? 'The registry' : name}</b>;
+  return <code>{name}</code>;
+};
+
+/** The addresses of the names in an event. */
+function linksOf({ type, repository, target }: Activity): Map<string, string> {
+  const { tag, digest, previous, id } = target;
+  const images = repository === null || type.startsWith('blob.') ? [] : [digest, previous].filter(isText);
+  return new Map([
+    ...(repository === null || type === 'repository.deleted' ? [] : [[repository, repositoryAt(repository)] as const]),
+    ...(repository === null || !isText(tag) ? [] : [[`${repository}:${tag}`, tagAt(repository, tag)] as const]),
+    ...images.map((one) => [one.slice(0, SHORT_DIGEST), imageAt(repository ?? '', one)] as const),
+    ...(type.startsWith('webhook.') && isText(id) ? [[id, webhookAt(id)] as const] : []),
+  ]);
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string';
+}
