@@ -31,11 +31,16 @@ CREATE TABLE IF NOT EXISTS repositories (
 -- The descriptions of repositories. They are not in the table repositories, because every pull reads its row there.
 --   overview: Markdown.
 --   version: counts all changes of the repository through the API, also those of its visibility.
+--   overview_html: the HTML of the overview.
+--   rendered_version: the version whose overview was rendered. If it is not the present version, the HTML may be of an older
+--     overview, and is made again when the overview is shown.
 CREATE TABLE IF NOT EXISTS repository_pages (
   repository_id INTEGER PRIMARY KEY,
   description TEXT NOT NULL DEFAULT '',
   overview TEXT NOT NULL DEFAULT '',
-  version INTEGER NOT NULL DEFAULT 1
+  version INTEGER NOT NULL DEFAULT 1,
+  overview_html TEXT,
+  rendered_version INTEGER
 ) STRICT;
 
 -- Blobs: one row for each digest whose verified bytes are in R2 (invariants 1 and 7).

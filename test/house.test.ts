@@ -16,6 +16,7 @@ const sources = Object.entries(files).map(([path, text]) => ({ path: path.replac
 const ARROWS: Record<string, string[]> = {
   app: [
     'contract',
+    'markdown.ts',
     'vocabulary',
     'background',
     'ownership.ts',
@@ -49,6 +50,7 @@ const ARROWS: Record<string, string[]> = {
   oci: ['vocabulary'],
   'env.ts': ['setting.ts'],
   'setting.ts': [],
+  'markdown.ts': ['vocabulary'],
 };
 
 /** For each package, the rooms that may import it. */
@@ -57,6 +59,7 @@ const PACKAGES: Record<string, string[]> = {
   jose: ['auth'],
   zod: ['http', 'contract'],
   semver: ['registry'],
+  'markdown-it': ['markdown.ts'],
   miniflare: ['local'],
   esbuild: ['local'],
   'smol-toml': ['local'],

@@ -12,12 +12,15 @@ import { repositoryChange } from '../contract/repositories.ts';
 import { valid } from '../contract/valid.ts';
 import { newBatch, withRetries } from '../events/batch.ts';
 import type { Actor } from '../events/event.ts';
+import { asText, type Rendered, rendered } from '../markdown.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import {
   createRepository as addRepository,
   changeRepository as changeDescription,
   describeRepository,
+  keepOverviewHtml,
   type RepositorySummary,
+  readOverview,
 } from '../registry/repositories/descriptions.ts';
 import { deleteRepository as moveToTrash, type RemovedRepository } from '../registry/trash/repositories.ts';
 import { isRefusal, Refusal } from '../vocabulary/refusal.ts';
@@ -50,6 +53,43 @@ export async function getRepository(call: Call, repository: RepositoryName): Pro
   return readRepository(call, repository);
 }
 
+/**
+ * Returns the overview as HTML, which is safe to put into a page; empty if there is no overview. An overview that a version
+ * without rendering saved is rendered now, and kept.
+ */
+export async function getOverview(call: Call, repository: RepositoryName): Promise<string> {
+  requireRight(call, 'pull', repository);
+  const { source, html, version } = await readOverview(call.env, repository);
+  if (html !== null || source === '') return html ?? '';
+  const made = renderedOrText(source);
+  call.work.waitUntil(keepOverviewHtml(call.env, repository, { html: made, version }));
+  return made;
+}
+
+function renderedOrText(source: string): string {
+  try {
+    return rendered(source, 'overview').html;
+  } catch (error) {
+    if (isRefusal(error, 'request-invalid')) return asText(source);
+    throw error;
+  }
+}
+
+/** Renders a text as the overview would be rendered, and saves nothing. @throws request-invalid if it is too long */
+export function previewOverview(call: Call, repository: RepositoryName, source: string): string {
+  requireRight(call, 'admin', repository);
+  return withOverview({ overview: source }).overview?.html ?? '';
+}
+
+/** The fields of a change, with the HTML of its overview. */
+type CheckedChange = Omit<RepositoryChange, 'overview'> & { overview?: Rendered };
+
+/** Validates a change and renders its overview. @throws request-invalid */
+function withOverview(change: RepositoryChange): CheckedChange {
+  const { overview, ...others } = valid(repositoryChange, change);
+  return { ...others, ...(overview === undefined ? {} : { overview: rendered(overview, 'overview') }) };
+}
+
 async function readRepository(call: Call, repository: RepositoryName): Promise<Repository> {
   const [found, { statements }] = await Promise.all([
     describeRepository(call.env, repository),
@@ -72,7 +112,7 @@ export async function putRepository(
   ifVersion: number | null,
 ): Promise<{ isNew: boolean; repository: Repository }> {
   const by = requireRight(call, 'create', repository);
-  const wanted = valid(repositoryChange, change);
+  const wanted = withOverview(change);
   if (ifVersion === null || ifVersion === 0) {
     if (await create(call, repository, wanted, by)) return { isNew: true, repository: await readRepository(call, repository) };
     if (ifVersion === 0)
@@ -86,7 +126,7 @@ export async function putRepository(
 }
 
 /** Creates a repository. @returns false if a repository of this name exists */
-async function create(call: Call, repository: RepositoryName, wanted: RepositoryChange, by: Actor): Promise<boolean> {
+async function create(call: Call, repository: RepositoryName, wanted: CheckedChange, by: Actor): Promise<boolean> {
   const creator = { by, mayAdminister: may(call.authority, 'admin', repository) };
   // The batch would refuse some fields of a creator who may not administer the repository. A taken name is the better reason.
   if (!creator.mayAdminister && (await describeRepository(call.env, repository))) return false;
@@ -110,13 +150,13 @@ export async function changeRepository(
   ifVersion: number | null,
 ): Promise<Repository> {
   const by = requireRight(call, 'admin', repository);
-  return save(call, repository, valid(repositoryChange, change), { ifVersion, by });
+  return save(call, repository, withOverview(change), { ifVersion, by });
 }
 
 async function save(
   call: Call,
   repository: RepositoryName,
-  { visibility, ...texts }: RepositoryChange,
+  { visibility, ...texts }: CheckedChange,
   { ifVersion, by }: { ifVersion: number | null; by: Actor },
 ): Promise<Repository> {
   // The policy is read before the batch. If another request changes the policy in between, the batch fails and is repeated.

@@ -130,6 +130,7 @@ export const PAGES: typeof ROUTES = {
 
   '/repositories': { GET: 'anyone' },
   '/repositories/-/new': { GET: 'login', POST: 'login' },
+  '/repositories/:name{.+}/-/about': { GET: 'pull', POST: 'admin' },
   '/repositories/:name{.+}/-/settings': { GET: 'admin', POST: 'admin' },
   '/repositories/:name{.+}': { GET: 'pull' },
 };

@@ -49,10 +49,50 @@ export async function describeRepositories(env: Database, names: readonly Reposi
   return results;
 }
 
+/** An overview with the HTML that it renders to. */
+interface RenderedText {
+  source: string;
+  html: string;
+}
+
 /** The texts to set. A text that is absent stays unchanged. */
 interface DescriptionChange {
   description?: string | undefined;
-  overview?: string | undefined;
+  overview?: RenderedText | undefined;
+}
+
+interface StoredOverview {
+  source: string;
+  /** `null` if this overview was not rendered yet. */
+  html: string | null;
+  version: number;
+}
+
+/** @throws repository-unknown */
+export async function readOverview(env: Database, repository: RepositoryName): Promise<StoredOverview> {
+  const row = await prepare(
+    env,
+    `SELECT coalesce(overview, '') AS source, iif(rendered_version = version, overview_html, NULL) AS html,
+       coalesce(version, 1) AS version
+     FROM repositories r LEFT JOIN repository_pages p ON p.repository_id = r.id WHERE r.name = :repository`,
+    { repository },
+  ).first<StoredOverview>();
+  if (!row) throw new Refusal('repository-unknown');
+  return row;
+}
+
+/** Stores the HTML of an overview, unless the repository was changed since this version. */
+export async function keepOverviewHtml(
+  env: Database,
+  repository: RepositoryName,
+  { html, version }: { html: string; version: number },
+): Promise<void> {
+  await prepare(
+    env,
+    `UPDATE repository_pages SET overview_html = :html, rendered_version = version
+     WHERE repository_id = ${REPOSITORY_ID} AND version = :version`,
+    { repository, html, version },
+  ).run();
 }
 
 /**
@@ -63,10 +103,10 @@ interface DescriptionChange {
 export function createRepository(
   batch: Batch,
   repository: RepositoryName,
-  { description = '', overview = '' }: DescriptionChange,
+  { description = '', overview = { source: '', html: '' } }: DescriptionChange,
   { by, mayAdminister }: { by: Actor; mayAdminister: boolean },
 ): void {
-  if (!mayAdminister && (description !== '' || overview !== '')) {
+  if (!mayAdminister && (description !== '' || overview.source !== '')) {
     throw new Refusal('forbidden', {
       message:
         'you may create this repository, but only somebody with the right to admin may set a description or an ' +
@@ -76,8 +116,9 @@ export function createRepository(
   batch.require('name-taken', `NOT ${REPOSITORY_EXISTS}`, { repository });
   batch.run('INSERT INTO repositories (name, created_at) VALUES (:repository, unixepoch())', { repository });
   batch.run(
-    `INSERT INTO repository_pages (repository_id, description, overview) VALUES (${REPOSITORY_ID}, :description, :overview)`,
-    { repository, description, overview },
+    `INSERT INTO repository_pages (repository_id, description, overview, overview_html, rendered_version)
+     VALUES (${REPOSITORY_ID}, :description, :overview, :html, 1)`,
+    { repository, description, overview: overview.source, html: overview.html },
   );
   recordEvent(batch, { about: repository, by, select: `SELECT 'repository.created' AS type, '{}' AS target` });
 }
@@ -108,10 +149,10 @@ const FIELDS: ChangedField[] = [
 export function changeRepository(
   batch: Batch,
   repository: RepositoryName,
-  { description = null, overview = null }: { [text in keyof DescriptionChange]: string | null | undefined },
+  { description, overview }: DescriptionChange,
   { ifVersion, by, visibility }: ChangeOptions,
 ): void {
-  const parameters = { repository, description, overview, visibility };
+  const parameters = { repository, description: description ?? null, overview: overview?.source ?? null, visibility };
   requireRepository(batch, repository);
   requireRepositoryVersion(batch, repository, ifVersion);
   recordEvent(batch, {
@@ -122,11 +163,14 @@ export function changeRepository(
     parameters,
   });
   batch.run(
-    `INSERT INTO repository_pages (repository_id, description, overview, version)
-     SELECT ${REPOSITORY_ID}, coalesce(:description, ''), coalesce(:overview, ''), 2 WHERE ${CHANGES_SOMETHING}
+    `INSERT INTO repository_pages (repository_id, description, overview, version, overview_html, rendered_version)
+     SELECT ${REPOSITORY_ID}, coalesce(:description, ''), coalesce(:overview, ''), 2, coalesce(:html, ''), 2
+     WHERE ${CHANGES_SOMETHING}
      ON CONFLICT DO UPDATE SET description = coalesce(:description, description), overview = coalesce(:overview, overview),
+       overview_html = coalesce(:html, overview_html),
+       rendered_version = iif(:html IS NOT NULL OR rendered_version = version, version + 1, rendered_version),
        version = version + 1`,
-    parameters,
+    { ...parameters, html: overview?.html ?? null },
   );
 }
 

@@ -8,7 +8,7 @@ import type { RequestContext } from '../../context.ts';
 import { repositoryAt, withQuery } from '../parts/addresses.ts';
 import { Choice, ConfirmName, Input, Refusals, type Refused } from '../parts/form.tsx';
 import { Differences } from '../parts/rights.tsx';
-import { Chip, countText, Foreign, Icon } from '../parts/text.tsx';
+import { countText, Foreign } from '../parts/text.tsx';
 
 export interface Settings {
   repository: Repository;
@@ -77,15 +77,9 @@ export const VisibilityPanel: FC<FormProps> = ({ repository: { name, visibility 
       <h2 id="visibility-title">Visibility</h2>
       <Refusals refused={refused} />
       <p>
-        The repository is{' '}
-        <Chip tone={visibility === 'public' ? 'good' : 'plain'}>
-          {visibility === 'private' ? <Icon name="lock" /> : null}
-          {visibility}
-        </Chip>
-        :{' '}
         {visibility === 'public'
-          ? 'everybody can see and pull it, without logging in.'
-          : 'only those who have a right can see and pull it.'}
+          ? 'The repository is public: everybody can see and pull it, without logging in.'
+          : 'The repository is private: only those who have a right can see and pull it.'}
       </p>
       <p class="actions">
         <a class="button" href={withQuery(repositoryAt(name, 'settings'), { visibility: other })}>

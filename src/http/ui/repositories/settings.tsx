@@ -116,11 +116,16 @@ function SettingsPage({ c, preview = null, what, refused, ...settings }: PagePro
       json={`/api/v1/repositories/${repository.name}`}
     >
       <div class="settings">
-        {preview === null ? null : <VisibilityReview {...settings} {...preview} />}
-        <DescriptionForm {...settings} refused={of('description')} />
-        {preview === null ? <VisibilityPanel {...settings} refused={of('visibility')} /> : null}
-        <ImmutableTagsForm {...settings} refused={of('tags')} />
-        <DangerZone c={c} {...settings} refused={of('deletion')} />
+        {preview === null ? (
+          <>
+            <DescriptionForm {...settings} refused={of('description')} />
+            <VisibilityPanel {...settings} refused={of('visibility')} />
+            <ImmutableTagsForm {...settings} refused={of('tags')} />
+            <DangerZone c={c} {...settings} refused={of('deletion')} />
+          </>
+        ) : (
+          <VisibilityReview {...settings} {...preview} />
+        )}
       </div>
     </RepositoryPage>
   );
