@@ -22,6 +22,7 @@ import { token } from './token.ts';
 import { accountPages } from './ui/account/pages.ts';
 import { ownForms } from './ui/forms.ts';
 import { homePages } from './ui/home/pages.ts';
+import { organizationPages } from './ui/organizations/pages.ts';
 import { seeOther } from './ui/page.tsx';
 import { pageOfReference } from './ui/pasted.ts';
 import { refusedPage } from './ui/refused.tsx';
@@ -171,7 +172,7 @@ mount('/join', join);
 app.get('/assets/*', staticFile);
 for (const door of ['/v2/*', '/api/*', '/token/*', '/join/*'])
   app.all(door, () => Promise.reject(new Refusal('address-unknown')));
-for (const resource of [...homePages, ...accountPages, ...repositoryPages]) mount('', resource, CONSOLE);
+for (const resource of [...homePages, ...accountPages, ...organizationPages, ...repositoryPages]) mount('', resource, CONSOLE);
 
 /** Answers with a static file of the console, where no other Worker or server answers first. */
 async function staticFile(c: Context<AppEnv>): Promise<Response> {

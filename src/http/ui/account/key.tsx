@@ -3,10 +3,9 @@ import { Hono } from 'hono';
 import { type AccessKey, getKey, revokeKey, rotateKey } from '../../../app/keys.ts';
 import { shownStatement } from '../../../app/statements.ts';
 import { nameOf, organizationOf } from '../../../vocabulary/names.ts';
-import { Refusal } from '../../../vocabulary/refusal.ts';
 import { type AppEnv, callOf, type RequestContext } from '../../context.ts';
 import { ConfirmKey, confirmedCall } from '../confirmed.tsx';
-import { type Form, readForm } from '../forms.ts';
+import { type Form, readForm, requireConfirmed } from '../forms.ts';
 import { KeyState, MadeKey, Once, onceIn } from '../keys.tsx';
 import { Page, render, seeOther } from '../page.tsx';
 import { keyAt, organizationAt, userAt } from '../parts/addresses.ts';
@@ -34,12 +33,7 @@ export const keyPages = new Hono<AppEnv>()
   });
 
 async function revoke(c: RequestContext, form: Form, key: AccessKey): Promise<void> {
-  if (form.text('confirm') !== key.id) {
-    throw new Refusal('request-invalid', {
-      message: 'the id that you typed is not that of this key: nothing was revoked',
-      detail: [{ at: 'confirm', message: 'must be the id of the key' }],
-    });
-  }
+  requireConfirmed(form, key.id);
   await revokeKey(callOf(c), key.id, form.has('made') ? { made: 'revoke' } : {});
 }
 

@@ -187,12 +187,13 @@ export const ActionForm: FC<{
   fields?: Record<string, string>;
   tone?: 'plain' | 'main' | 'danger';
   name?: string;
-}> = ({ action, label, fields = {}, tone = 'plain', name }) => (
+  small?: boolean;
+}> = ({ action, label, fields = {}, tone = 'plain', name, small = false }) => (
   <form method="post" action={action} class="inline">
     {Object.entries(fields).map(([key, value]) => (
       <input type="hidden" name={key} value={value} />
     ))}
-    <button type="submit" class={tone} aria-label={name}>
+    <button type="submit" class={small ? `${tone} small` : tone} aria-label={name}>
       {label}
     </button>
   </form>

@@ -1,0 +1,8 @@
+/** The pages of organizations. */
+import { organizationListPages } from './list.tsx';
+import { memberPages } from './members.tsx';
+import { robotPages } from './robots.tsx';
+import { organizationSettingsPages } from './settings.tsx';
+import { teamPages } from './teams.tsx';
+
+export const organizationPages = [organizationListPages, memberPages, teamPages, robotPages, organizationSettingsPages];

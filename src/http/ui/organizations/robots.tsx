@@ -1,0 +1,254 @@
+/** The robots of an organization, and the page of one robot: its keys and its rights. */
+import { Hono } from 'hono';
+import { type AccessKey, createRobotKey, listRobotKeys } from '../../../app/keys.ts';
+import { deleteRobot, getRobot, listRobots, putRobot, type Robot } from '../../../app/organizations.ts';
+import { getPolicy, type Policy } from '../../../app/policies.ts';
+import { loginNameOf, nameOf, parseName } from '../../../vocabulary/names.ts';
+import { type AppEnv, callOf, type RequestContext } from '../../context.ts';
+import { confirmedCall } from '../confirmed.tsx';
+import { type Form, readForm, requireConfirmed, versionIn } from '../forms.ts';
+import { KeyTable, MadeKey, NewKeyForm, newKeyIn, onceIn } from '../keys.tsx';
+import { render, seeOther } from '../page.tsx';
+import { organizationAt } from '../parts/addresses.ts';
+import { ActionForm, ConfirmName, Input, Refusals, type Refused } from '../parts/form.tsx';
+import { type Column, Empty, Pager, Table } from '../parts/table.tsx';
+import { Chip, Foreign, When } from '../parts/text.tsx';
+import { statusOf, tried, triedSignIn } from '../refused.tsx';
+import { OrganizationPage, organizationIn } from './frame.tsx';
+import { changePolicy, PolicyForms } from './policy.tsx';
+
+const PAGE_SIZE = 50;
+
+const ROBOTS = '/organizations/:organization/robots';
+const ROBOT = `${ROBOTS}/:robot`;
+
+export const robotPages = new Hono<AppEnv>()
+  .get(ROBOTS, async (c) => render(c, <Robots {...(await robotsIn(c))} />))
+  .post(ROBOTS, async (c) => {
+    const form = await readForm(c);
+    const outcome = await tried(form, () => {
+      const robot = `robot:${organizationIn(c)}/${parseName(form.text('name'))}`;
+      return putRobot(callOf(c), robot, { description: form.text('description') }, 0);
+    });
+    if ('done' in outcome) return seeOther(at(outcome.done.robot.subject), 'created');
+    return render(c, <Robots {...(await robotsIn(c))} refused={outcome.refused} />, statusOf(outcome.refused.refusal));
+  })
+  .get(ROBOT, async (c) => render(c, <RobotView {...(await robotIn(c))} />))
+  .post(ROBOT, (c) =>
+    change(c, 'settings', (form) => {
+      const disabled = form.has('disabled') ? { disabled: form.text('disabled') === 'true' } : {};
+      const description = form.has('description') ? { description: form.text('description') } : {};
+      return putRobot(callOf(c), subjectIn(c), { ...disabled, ...description }, versionIn(form));
+    }),
+  )
+  .post(`${ROBOT}/keys`, async (c) => {
+    const form = await readForm(c);
+    const robot = subjectIn(c);
+    const outcome = await triedSignIn(form, async () =>
+      createRobotKey(await confirmedCall(c, form), robot, newKeyIn(form), onceIn(form)),
+    );
+    if ('refused' in outcome) return refusedAt(c, 'keys', outcome.refused);
+    return render(c, <MadeKey c={c} made={outcome.done} back={at(robot)} section="organizations" />);
+  })
+  .post(`${ROBOT}/policy`, (c) => change(c, 'policy', (form) => changePolicy(c, subjectIn(c), form)))
+  .post(`${ROBOT}/deletion`, async (c) => {
+    const form = await readForm(c);
+    const robot = subjectIn(c);
+    const outcome = await tried(form, async () => {
+      requireConfirmed(form, shortName(robot));
+      await deleteRobot(callOf(c), robot, null);
+    });
+    if ('done' in outcome) return seeOther(organizationAt(organizationIn(c), 'robots'), 'deleted');
+    return refusedAt(c, 'deletion', outcome.refused);
+  });
+
+type Part = 'settings' | 'keys' | 'policy' | 'deletion';
+
+/** Runs the change of a form on the page of a robot, and shows the page again. */
+async function change(c: RequestContext, part: Part, work: (form: Form) => Promise<unknown>): Promise<Response> {
+  const form = await readForm(c);
+  const outcome = await tried(form, () => work(form));
+  return 'done' in outcome ? seeOther(at(subjectIn(c)), 'saved') : refusedAt(c, part, outcome.refused);
+}
+
+async function refusedAt(c: RequestContext, part: Part, refused: Refused): Promise<Response> {
+  return render(c, <RobotView {...(await robotIn(c))} refusals={{ [part]: refused }} />, statusOf(refused.refusal));
+}
+
+function subjectIn(c: RequestContext): string {
+  return `robot:${organizationIn(c)}/${parseName(c.req.param('robot') ?? '')}`;
+}
+
+function shortName(subject: string): string {
+  return nameOf(subject).split('/')[1] ?? '';
+}
+
+/** @param robot the subject of a robot */
+function at(robot: string, below = ''): string {
+  const [organization = '', name = ''] = nameOf(robot).split('/');
+  return organizationAt(organization, `robots/${name}${below}`);
+}
+
+interface RobotsProps {
+  c: RequestContext;
+  organization: string;
+  robots: Robot[];
+  last: string | undefined;
+  next: string | null;
+  refused?: Refused;
+}
+
+async function robotsIn(c: RequestContext): Promise<RobotsProps> {
+  const organization = organizationIn(c);
+  const last = c.req.query('last');
+  const { items, more } = await listRobots(callOf(c), organization, { after: last ?? '', limit: PAGE_SIZE });
+  const end = items.at(-1);
+  return { c, organization, robots: items, last, next: more && end ? shortName(end.subject) : null };
+}
+
+const COLUMNS: Column<Robot>[] = [
+  {
+    head: 'Robot',
+    cell: ({ subject, description }) => (
+      <>
+        <a class="strong" href={at(subject)} data-row>
+          {shortName(subject)}
+        </a>
+        {description === '' ? null : (
+          <span class="soft">
+            <Foreign text={description} />
+          </span>
+        )}
+      </>
+    ),
+  },
+  { head: 'Logs in as', cell: ({ subject }) => <code>{loginNameOf(subject)}</code> },
+  { head: 'State', cell: ({ disabled }) => (disabled ? <Chip tone="bad">disabled</Chip> : <Chip tone="good">active</Chip>) },
+  { head: 'Created', cell: ({ createdAt }) => <When at={createdAt} /> },
+];
+
+function Robots({ c, organization, robots, last, next, refused }: RobotsProps) {
+  return (
+    <OrganizationPage c={c} organization={organization} tab="robots" json="robots">
+      <details class="more" open={refused !== undefined}>
+        <summary>Create a robot</summary>
+        <form method="post" action={organizationAt(organization, 'robots')} class="panel narrow-panel">
+          <Refusals refused={refused} />
+          <Input name="name" label="Name" max={64} mono required refused={refused} />
+          <Input name="description" label="Description" max={200} refused={refused} />
+          <button type="submit" class="main">
+            Create robot
+          </button>
+        </form>
+      </details>
+      {robots.length === 0 ? (
+        <Empty title="No robots yet">
+          <p>A robot is an account for a program, such as a deployment. It logs in with keys of its own.</p>
+          <p>
+            CI jobs of GitHub, GitLab and others need no robot: use a{' '}
+            <a href={organizationAt(organization, 'trust-rules')}>trust rule</a>.
+          </p>
+        </Empty>
+      ) : (
+        <Table caption={`Robots of ${organization}`} columns={COLUMNS} items={robots} />
+      )}
+      <Pager path={organizationAt(organization, 'robots')} query={{}} last={last} next={next} />
+    </OrganizationPage>
+  );
+}
+
+interface RobotProps {
+  c: RequestContext;
+  robot: Robot;
+  keys: AccessKey[];
+  last: string | undefined;
+  next: string | null;
+  policy: Policy;
+  refusals?: Partial<Record<Part, Refused>>;
+}
+
+async function robotIn(c: RequestContext): Promise<RobotProps> {
+  const call = callOf(c);
+  const subject = subjectIn(c);
+  const last = c.req.query('last');
+  const [robot, { items, more }, policy] = await Promise.all([
+    getRobot(call, subject),
+    listRobotKeys(call, subject, { after: last ?? '', limit: PAGE_SIZE }),
+    getPolicy(call, subject),
+  ]);
+  return { c, robot, keys: items, last, next: more ? (items.at(-1)?.id ?? null) : null, policy };
+}
+
+function RobotView({ c, robot, keys, last, next, policy, refusals = {} }: RobotProps) {
+  const organization = organizationIn(c);
+  const name = shortName(robot.subject);
+  const { disabled, description, subject } = robot;
+  return (
+    <OrganizationPage c={c} organization={organization} tab="robots" title={`${organization}/${name}`} json={`robots/${name}`}>
+      <h2 class="sub">
+        Robot {name} {disabled ? <Chip tone="bad">disabled</Chip> : null}
+      </h2>
+      <p class="soft">
+        Logs in as <code>{loginNameOf(subject)}</code>. <Foreign text={description} />
+      </p>
+      <h3>Access keys</h3>
+      {keys.length === 0 ? <p class="soft">None yet. The robot logs in with a key.</p> : <KeyTable keys={keys} />}
+      <Pager path={at(subject)} query={{}} last={last} next={next} />
+      {disabled ? null : (
+        <details class="more spaced" open={refusals.keys !== undefined}>
+          <summary>New access key</summary>
+          <div class="narrow-panel">
+            <NewKeyForm c={c} action={at(subject, '/keys')} owner={subject} refused={refusals.keys} />
+          </div>
+        </details>
+      )}
+      <div class="cards wide spaced">
+        <PolicyForms
+          policy={policy}
+          action={at(subject, '/policy')}
+          organization={organization}
+          whose="The robot"
+          refused={refusals.policy}
+        />
+        <Settings robot={robot} refusals={refusals} />
+      </div>
+    </OrganizationPage>
+  );
+}
+
+function Settings({ robot, refusals }: { robot: Robot; refusals: Partial<Record<Part, Refused>> }) {
+  const version = String(robot.version);
+  return (
+    <section class="panel danger">
+      <h2>Settings</h2>
+      <form method="post" action={at(robot.subject)}>
+        <Refusals refused={refusals.settings} />
+        <input type="hidden" name="version" value={version} />
+        <Input name="description" label="Description" value={robot.description} max={200} refused={refusals.settings} />
+        <button type="submit">Save</button>
+      </form>
+      <p class="spaced">
+        {robot.disabled ? 'None of its keys work.' : 'Disabling it stops all its keys, until it is enabled again.'}
+      </p>
+      <div class="actions">
+        <ActionForm
+          action={at(robot.subject)}
+          fields={{ version, disabled: String(!robot.disabled) }}
+          label={robot.disabled ? 'Enable the robot' : 'Disable the robot'}
+          tone={robot.disabled ? 'main' : 'danger'}
+        />
+      </div>
+      <details class="more spaced" open={refusals.deletion !== undefined}>
+        <summary>Delete the robot</summary>
+        <form method="post" action={at(robot.subject, '/deletion')}>
+          <Refusals refused={refusals.deletion} />
+          <p>Its keys end at once, and nobody can take its name again. This cannot be undone.</p>
+          <ConfirmName expected={shortName(robot.subject)} refused={refusals.deletion} />
+          <button type="submit" class="danger">
+            Delete the robot
+          </button>
+        </form>
+      </details>
+    </section>
+  );
+}
