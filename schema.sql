@@ -457,6 +457,18 @@ CREATE TABLE IF NOT EXISTS logins (
 
 CREATE INDEX IF NOT EXISTS logins_by_subject ON logins (subject);
 
+-- Identities at sign-in providers, and the accounts that they sign in to (src/auth/outside/identities.ts).
+--   issuer, subject: the claims `iss` and `sub` of the provider's tokens.
+CREATE TABLE IF NOT EXISTS identities (
+  issuer TEXT NOT NULL,
+  subject TEXT NOT NULL,
+  account TEXT NOT NULL,
+  created_at INTEGER NOT NULL,
+  PRIMARY KEY (issuer, subject)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX IF NOT EXISTS identities_by_account ON identities (account);
+
 -- The use of the database by each account on each day. Rows are kept for a week.
 --   kind: database rows read, database rows written, or replayed deliveries (src/auth/allowance.ts).
 CREATE TABLE IF NOT EXISTS account_days (

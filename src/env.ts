@@ -3,7 +3,22 @@
  * parser, `npm start` and the documentation use them.
  */
 import type { D1Database, Fetcher, Queue, R2Bucket, RateLimit } from '@cloudflare/workers-types';
-import { budget, choice, DAY, days, flag, integer, oneOf, origin, type Setting, seconds, secret, text } from './setting.ts';
+import {
+  budget,
+  choice,
+  DAY,
+  days,
+  flag,
+  integer,
+  issuer,
+  oneOf,
+  optional,
+  origin,
+  type Setting,
+  seconds,
+  secret,
+  text,
+} from './setting.ts';
 
 export interface Env extends Vars, Partial<Record<keyof typeof SECRETS, string>> {
   /** D1 holds all data except the bytes of content; see `schema.sql`. */
@@ -140,7 +155,15 @@ export const SETTINGS = {
   BACKGROUND_ROWS_WRITTEN: budget(20_000, 'rows that all background jobs together may write in a day (UTC)'),
   BACKGROUND_ROWS_READ: budget(1_000_000, 'rows that they may read'),
   BACKGROUND_QUEUE_OPERATIONS: budget(2000, 'queue operations that they may cause; a message takes three'),
-  INSECURE_ISSUERS: flag('off', '`on`: issuers of CI tokens may use plain http on this machine; for development'),
+  OIDC_ISSUER: issuer('the OpenID Connect provider that people may sign in to the console with: `https://login.example.com`'),
+  OIDC_CLIENT_ID: optional(
+    'the client id of the registry at that provider; the callback is `<registry>/sign-in/provider/callback`',
+  ),
+  OIDC_NAME: { ...optional('the name of the provider on the button'), fallback: '`single sign-on`' },
+  INSECURE_ISSUERS: flag(
+    'off',
+    '`on`: issuers of CI tokens and the sign-in provider may use plain http on this machine; for development',
+  ),
   INSECURE_WEBHOOKS: flag(
     'off',
     '`on`: webhooks may go to plain http and private addresses; for development. Under `npm start` this setting or ' +
@@ -183,6 +206,7 @@ export const START_SETTINGS = {
 export const SECRETS = {
   REGISTRY_SECRET: secret(32, 'made at the first start', 'the one secret, from which every key is derived'),
   REGISTRY_SECRET_PREVIOUS: secret(32, 'none', 'still verifies while `REGISTRY_SECRET` is being replaced'),
+  OIDC_CLIENT_SECRET: secret(1, 'none: a public client', 'the client secret of the registry at `OIDC_ISSUER`'),
   ADMIN_PASSWORD: secret(16, 'derived from the secret', "the administrator's password; `npm run password` prints it"),
 };
 

@@ -12,6 +12,7 @@ export type KeyLabel =
   | 'refresh-token'
   | 'login-password'
   | 'session'
+  | 'sign-in'
   | 'invitation'
   | 'upload-location'
   | 'subscription-endpoint'

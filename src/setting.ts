@@ -80,6 +80,28 @@ export function origin(about: string): Setting<string | null> {
   return { where: 'everywhere', values: 'an origin', fallback: 'the address of the request', about, read };
 }
 
+/** The issuer identifier of a provider (OpenID Connect Discovery 1.0, section 2). */
+export function issuer(about: string): Setting<string | null> {
+  const read = (value: string | undefined) => {
+    if (value === undefined) return null;
+    const url = URL.parse(value);
+    const isPlain =
+      url !== null && /^https?:$/.test(url.protocol) && [url.origin, url.href].includes(value) && !/[?#]/.test(value);
+    if (!isPlain) throw new Error('an address, as https://login.example.com, without a query');
+    return value;
+  };
+  return { where: 'everywhere', values: 'an address', fallback: 'none', about, read };
+}
+
+/** A short text that may be missing. */
+export function optional(about: string): Setting<string | null> {
+  const read = (value: string | undefined) => {
+    if (value !== undefined && !/^\P{Cc}{1,200}$/u.test(value)) throw new Error('a text of up to 200 characters on one line');
+    return value ?? null;
+  };
+  return { where: 'everywhere', values: 'text', fallback: 'none', about, read };
+}
+
 export function text(fallback: string, about: string): Setting<string> {
   return { where: 'npm start', values: 'text', fallback: quoted(fallback), about, read: (value) => value ?? fallback };
 }

@@ -12,6 +12,7 @@ const EVENTS = {
   'registry.not-set-up': 'error',
   'login.not-recorded': 'warn',
   'issuer.unreachable': 'warn',
+  'sign-in.refused': 'warn',
   'webhooks.review-failed': 'warn',
   queue: 'info',
   schedule: 'info',

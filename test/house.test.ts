@@ -57,6 +57,7 @@ const ARROWS: Record<string, string[]> = {
 const PACKAGES: Record<string, string[]> = {
   hono: ['http'],
   jose: ['auth'],
+  'openid-client': ['auth'],
   zod: ['http', 'contract'],
   semver: ['registry'],
   'markdown-it': ['markdown.ts'],
@@ -98,6 +99,7 @@ const TABLES: Record<string, string> = {
   policy_principals: 'auth',
   access_keys: 'auth',
   logins: 'auth',
+  identities: 'auth',
   account_days: 'auth',
   trust_rules: 'auth',
   trust_rule_keys: 'auth',

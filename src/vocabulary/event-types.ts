@@ -30,6 +30,8 @@ export const EVENT_TYPES = [
   'login.failed',
   'login.issued',
   'login.ended',
+  'identity.linked',
+  'identity.unlinked',
   'organization.created',
   'organization.changed',
   'organization.deleted',

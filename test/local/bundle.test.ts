@@ -3,10 +3,10 @@ import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { expect, test } from 'vitest';
 
-/** The maximum number of bytes. A fifth is zod, which validates and documents the API. Cloudflare allows 3 MB, compressed. */
-const MAX_BYTES = 880 * 1024;
+/** The maximum number of bytes: about a quarter is the console with its libraries. Cloudflare allows 3 MB, compressed. */
+const MAX_BYTES = 1280 * 1024;
 
-test('the Worker is under 880 KiB, minified', async () => {
+test('the Worker is under 1,280 KiB, minified', async () => {
   const entry = fileURLToPath(new URL('../../src/index.ts', import.meta.url));
   const { outputFiles } = await build({
     entryPoints: [entry],

@@ -28,9 +28,18 @@ function cookieName(c: RequestContext): string {
   return originOf(c).startsWith('https:') ? SECURE_NAME : LOOPBACK_NAME;
 }
 
-/** The value of the session cookie. `null` if there is none, or more than one: it is unclear then who set which. */
-function sessionToken(c: RequestContext): string | null {
-  const name = cookieName(c);
+/** The name of the cookie of a sign-in that has begun at a provider. */
+function pendingName(c: RequestContext): string {
+  return `${cookieName(c)}-sign-in`;
+}
+
+/** The token of a sign-in that has begun in this browser. */
+export function pendingToken(c: RequestContext): string | null {
+  return cookieValue(c, pendingName(c));
+}
+
+/** The value of a cookie. `null` if there is none, or more than one: it is unclear then who set which. */
+function cookieValue(c: RequestContext, name: string): string | null {
   const sent = (c.req.header('cookie') ?? '').split(';').map((pair) => pair.trim());
   const values = sent.filter((pair) => pair.startsWith(`${name}=`)).map((pair) => pair.slice(name.length + 1));
   return values.length === 1 ? (values[0] ?? null) : null;
@@ -38,7 +47,7 @@ function sessionToken(c: RequestContext): string | null {
 
 /** Sets `caller` from the session cookie, and sends a new cookie if the session is to be renewed. */
 export const authenticatePage = createMiddleware<AppEnv>(async function authenticatePage(c, next) {
-  const token = mayHaveSession(c) ? sessionToken(c) : null;
+  const token = mayHaveSession(c) ? cookieValue(c, cookieName(c)) : null;
   const arrival = arrivalOf(c);
   const credential = token === null ? null : await sessionCredential(arrival, token);
   c.set('caller', { subject: '', credential, grants: null });
@@ -50,17 +59,30 @@ export const authenticatePage = createMiddleware<AppEnv>(async function authenti
 });
 
 /** Adds the cookie of a session to the headers of an answer. */
-export function setSession(c: RequestContext, headers: Headers, { token, expiresAt }: Session): void {
-  const lifetime = Math.max(0, expiresAt - Math.floor(Date.now() / 1000));
-  headers.append('set-cookie', cookie(c, token, lifetime));
+export function setSession(c: RequestContext, headers: Headers, session: Session): void {
+  headers.append('set-cookie', cookie(c, cookieName(c), session.token, lifetimeOf(session)));
 }
 
 /** Adds a header that deletes the session cookie. */
 export function clearSession(c: RequestContext, headers: Headers): void {
-  headers.append('set-cookie', cookie(c, '', 0));
+  headers.append('set-cookie', cookie(c, cookieName(c), '', 0));
 }
 
-function cookie(c: RequestContext, value: string, lifetime: number): string {
+/** Adds the cookie of a sign-in that has begun. */
+export function setPending(c: RequestContext, headers: Headers, pending: Session): void {
+  headers.append('set-cookie', cookie(c, pendingName(c), pending.token, lifetimeOf(pending)));
+}
+
+/** Adds a header that deletes the cookie of a sign-in, so that it finishes at most once. */
+export function clearPending(c: RequestContext, headers: Headers): void {
+  headers.append('set-cookie', cookie(c, pendingName(c), '', 0));
+}
+
+function lifetimeOf({ expiresAt }: Session): number {
+  return Math.max(0, expiresAt - Math.floor(Date.now() / 1000));
+}
+
+function cookie(c: RequestContext, name: string, value: string, lifetime: number): string {
   const secure = originOf(c).startsWith('https:') ? '; Secure' : '';
-  return `${cookieName(c)}=${value}; Path=/; HttpOnly; SameSite=Lax; Max-Age=${lifetime}${secure}`;
+  return `${name}=${value}; Path=/; HttpOnly; SameSite=Lax; Max-Age=${lifetime}${secure}`;
 }

@@ -39,6 +39,8 @@ const TARGETS: Record<EventType, [about: string, target: Record<string, unknown>
   'user.changed': ['', { subject: 'user:bob', administrator: true, disabled: false, description: 'Bob & co' }],
   'login.succeeded': ['logins:', { credential: 'key' }],
   'login.failed': ['logins:', { attempts: 10 }],
+  'identity.linked': ['', { subject: 'user:alice', issuer: 'https://login.example' }],
+  'identity.unlinked': ['', { subject: 'user:alice', issuer: 'https://login.example' }],
   'login.issued': ['logins:', { until: '2023-11-14T23:13:20.000Z' }],
   'login.ended': ['', { subject: 'user:bob' }],
   'organization.created': ['organization:acme', { subject: 'organization:acme', description: '' }],

@@ -53,6 +53,8 @@ const SENTENCES: Record<EventType, string> = {
   'login.failed': 'Somebody failed to log in, `10` times within the hour so far.',
   'login.issued': '`alice` issued a login password that is valid until `2023-11-14T23:13:20.000Z`.',
   'login.ended': '`alice` ended every login of `user:bob`.',
+  'identity.linked': '`alice` linked an identity at `https://login.example` to `user:alice`.',
+  'identity.unlinked': '`alice` removed an identity at `https://login.example` from `user:alice`.',
   'organization.created': '`alice` created the organization `acme`.',
   'organization.changed': '`alice` changed the organization `acme`.',
   'organization.deleted': '`alice` deleted the organization `acme`.',

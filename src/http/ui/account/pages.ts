@@ -3,6 +3,7 @@ import { ownPages } from './account.tsx';
 import { keyPages } from './key.tsx';
 import { keyListPages } from './keys.tsx';
 import { loginPages } from './logins.tsx';
+import { providerPages } from './provider.tsx';
 import { signInPages } from './sign-in.tsx';
 
-export const accountPages = [signInPages, ownPages, keyListPages, keyPages, loginPages];
+export const accountPages = [signInPages, ownPages, keyListPages, keyPages, loginPages, providerPages];

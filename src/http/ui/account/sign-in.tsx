@@ -1,13 +1,14 @@
 /** Signing in with an access key, and signing out. */
 import { Hono } from 'hono';
 import { logOutEverywhere } from '../../../app/login.ts';
+import { providerName } from '../../../app/provider-sign-in.ts';
 import { signIn, signOut } from '../../../app/sessions.ts';
 import { arrivalOf } from '../../authenticate.ts';
 import { type AppEnv, callOf, hostOf, originOf, type RequestContext } from '../../context.ts';
 import { guess } from '../../limits.ts';
 import { readForm } from '../forms.ts';
 import { Mark, Page, render, seeOther } from '../page.tsx';
-import { ownPath } from '../parts/addresses.ts';
+import { ownPath, withQuery } from '../parts/addresses.ts';
 import { Input, Refusals, type Refused } from '../parts/form.tsx';
 import { Command } from '../parts/text.tsx';
 import { statusOf, triedSignIn } from '../refused.tsx';
@@ -54,6 +55,7 @@ function SignIn({ c, next, refused }: { c: RequestContext; next: string; refused
         <h1>
           <Mark /> Sign in to {host}
         </h1>
+        {mayHaveSession(c) ? <ByProvider c={c} next={next} /> : null}
         {mayHaveSession(c) ? <SignInForm next={next} refused={refused} /> : <Elsewhere host={host} />}
         <h2>No access key yet?</h2>
         <p>
@@ -63,6 +65,18 @@ function SignIn({ c, next, refused }: { c: RequestContext; next: string; refused
         <Command command={`docker pull ${host}/NAME/IMAGE`} />
       </section>
     </Page>
+  );
+}
+
+function ByProvider({ c, next }: { c: RequestContext; next: string }) {
+  const provider = providerName(c.env);
+  if (provider === null) return null;
+  return (
+    <p class="actions">
+      <a class="button" href={withQuery('/sign-in/provider', { next: next === '/' ? null : next })}>
+        Sign in with {provider}
+      </a>
+    </p>
   );
 }
 

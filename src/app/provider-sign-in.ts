@@ -1,0 +1,138 @@
+/**
+ * Operations of sign-in by an OpenID Connect provider. A sign-in leads to the account that the identity is linked to. Only a
+ * person who is signed in links an identity, so everybody's first sign-in is by an access key.
+ */
+import { noteLogin } from '../auth/audit-log.ts';
+import {
+  accountOfIdentity,
+  identitiesOf,
+  type LinkedIdentity,
+  linkIdentity,
+  unlinkIdentity,
+} from '../auth/outside/identities.ts';
+import { type BegunSignIn, sealIdentity, sealSignIn, unsealIdentity, unsealSignIn } from '../auth/outside/pending.ts';
+import { beginAtProvider, finishAtProvider, type Identity, type Provider } from '../auth/outside/provider.ts';
+import { loadAuthority } from '../auth/rights/lookup.ts';
+import { beginSession } from '../auth/sessions.ts';
+import type { Minted } from '../auth/tokens.ts';
+import { type Env, settings } from '../env.ts';
+import { Refusal } from '../vocabulary/refusal.ts';
+import { actorOf, requireUnscopedUser } from './access.ts';
+import { recordLogin } from './authentication.ts';
+import type { Arrival, Call } from './call.ts';
+import type { Session } from './sessions.ts';
+
+export type { Identity, LinkedIdentity };
+
+/** The path at the registry to which the provider sends the browser back. */
+export const CALLBACK_PATH = '/sign-in/provider/callback';
+
+/** The name of the provider for people; `null` if the registry has none. */
+export function providerName(env: Env): string | null {
+  const { oidcIssuer, oidcClientId, oidcName } = settings(env);
+  return oidcIssuer === null || oidcClientId === null ? null : (oidcName ?? 'single sign-on');
+}
+
+/** @throws address-unknown if the registry has no provider */
+function providerOf(env: Env): Provider {
+  const { oidcIssuer, oidcClientId } = settings(env);
+  if (oidcIssuer === null || oidcClientId === null) throw new Refusal('address-unknown');
+  return { issuer: oidcIssuer, clientId: oidcClientId, clientSecret: env.OIDC_CLIENT_SECRET || null };
+}
+
+/**
+ * Begins a sign-in, or the linking of an identity.
+ * @param wanted.account the account to link to; empty for a sign-in
+ * @returns the address of the provider, and the token that the browser keeps
+ * @throws address-unknown, issuer-unreachable
+ */
+export async function beginSignIn(
+  arrival: Arrival,
+  { next, account }: Pick<BegunSignIn, 'next' | 'account'>,
+): Promise<{ url: string; pending: Minted }> {
+  const { env, origin } = arrival;
+  const { url, pending } = await beginAtProvider(providerOf(env), `${origin}${CALLBACK_PATH}`, outsideOf(arrival));
+  return { url, pending: await sealSignIn(env, { ...pending, next, account }, arrival) };
+}
+
+/**
+ * Finishes a sign-in.
+ * @param query the query with which the provider sent the browser back
+ * @param token the token that the browser kept
+ * @returns the identity, and what was begun
+ * @throws unauthenticated if the answer does not belong to a sign-in of this browser; issuer-unreachable
+ */
+export async function identityOf(
+  arrival: Arrival,
+  query: string,
+  token: string | null,
+): Promise<{ identity: Identity; begun: BegunSignIn }> {
+  const provider = providerOf(arrival.env);
+  const begun = token === null ? null : await unsealSignIn(arrival.env, token, arrival);
+  if (begun === null) {
+    throw new Refusal('unauthenticated', {
+      message: 'this sign-in was not begun in this browser, or took too long: begin again',
+    });
+  }
+  const returned = new URL(`${arrival.origin}${CALLBACK_PATH}${query}`);
+  return { identity: await finishAtProvider(provider, returned, begun, outsideOf(arrival)), begun };
+}
+
+/** Begins a session for the account of an identity. @throws forbidden if the identity belongs to no account */
+export async function signInAs(arrival: Arrival, identity: Identity): Promise<Session> {
+  const { env, now } = arrival;
+  const account = await accountOfIdentity(env, identity);
+  const credentialOrigin = { epoch: account?.epoch ?? 0 };
+  const until = Math.floor(now / 1000);
+  const runtime = { ...arrival, insecureIssuers: settings(env).insecureIssuers };
+  const authority =
+    account && (await loadAuthority(env, { kind: 'token', subject: account.subject, credentialOrigin, until }, [], runtime));
+  if (!authority) {
+    throw new Refusal('forbidden', {
+      message: 'this identity belongs to no account here. Sign in with an access key, and link the identity under Account',
+    });
+  }
+  const session = await beginSession(env, { ...authority, credentialOrigin, until: null }, arrival);
+  await recordLogin(arrival, (where) => noteLogin(env, authority, where, now));
+  return session;
+}
+
+/**
+ * Returns a token with which the caller can link an identity. The caller confirms it first: whoever leads a browser through the
+ * sign-in of somebody else at the provider must not thereby get into the account.
+ * @throws unauthenticated, forbidden
+ */
+export function offerIdentity(call: Call, identity: Identity, account: string): Promise<string> {
+  requireUnscopedUser(call);
+  if (account !== call.authority.subject) {
+    throw new Refusal('forbidden', { message: 'somebody else began this: nothing was linked' });
+  }
+  return sealIdentity(call.env, identity, account, call);
+}
+
+/** Links an identity to the caller's account. @throws unauthenticated, forbidden, name-taken, limit-reached */
+export async function linkOwnIdentity(call: Call, token: string): Promise<void> {
+  requireUnscopedUser(call);
+  const { subject } = call.authority;
+  const identity = await unsealIdentity(call.env, token, subject, call);
+  if (identity === null) {
+    throw new Refusal('request-invalid', { message: 'this took too long, or somebody else began it: nothing was linked' });
+  }
+  await linkIdentity(call.env, subject, identity, actorOf(call));
+}
+
+/** @throws unauthenticated, forbidden, not-found */
+export async function unlinkOwnIdentity(call: Call, identity: Identity): Promise<void> {
+  requireUnscopedUser(call);
+  await unlinkIdentity(call.env, call.authority.subject, identity, actorOf(call));
+}
+
+/** The identities that are linked to the caller's account. @throws unauthenticated, forbidden */
+export async function listOwnIdentities(call: Call): Promise<LinkedIdentity[]> {
+  requireUnscopedUser(call);
+  return identitiesOf(call.env, call.authority.subject);
+}
+
+function outsideOf({ env, now, fetch }: Arrival) {
+  return { now, fetch, insecureIssuers: settings(env).insecureIssuers };
+}

@@ -1,0 +1,122 @@
+/**
+ * Sign-in by an OpenID Connect provider (OpenID Connect Core 1.0, section 3.1): authorization code flow with PKCE (RFC 7636),
+ * `state`, `nonce`, and the `iss` parameter (RFC 9207). The library `openid-client` checks the answers of the provider.
+ */
+import {
+  allowInsecureRequests,
+  authorizationCodeGrant,
+  buildAuthorizationUrl,
+  type Configuration,
+  calculatePKCECodeChallenge,
+  customFetch,
+  discovery,
+  enableNonRepudiationChecks,
+  randomNonce,
+  randomPKCECodeVerifier,
+  randomState,
+} from 'openid-client';
+import { refusalOfAddress } from '../../outbound/address.ts';
+import { deadlineIn, request } from '../../outbound/request.ts';
+import { report } from '../../telemetry.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
+import type { Outside } from './issuers.ts';
+
+export interface Provider {
+  issuer: string;
+  clientId: string;
+  clientSecret: string | null;
+}
+
+/** What the browser keeps between the two steps of a sign-in. A stranger who knows it can do nothing without the code. */
+export interface Pending {
+  state: string;
+  nonce: string;
+  verifier: string;
+}
+
+/** A person at a provider. `subject` never changes and is never given to somebody else (Core 1.0, section 2). */
+export interface Identity {
+  issuer: string;
+  subject: string;
+}
+
+/** The limits for all requests of one step together, and for each answer. */
+const TIMEOUT_MS = 8000;
+const MAX_BYTES = 256 * 1024;
+/** The maximum number of characters of a `sub` (Core 1.0, section 2). */
+const SUBJECT_MAX_LENGTH = 255;
+
+/** The first step: the address of the provider to which the browser is sent, and what the browser must keep. */
+export async function beginAtProvider(
+  provider: Provider,
+  callback: string,
+  outside: Outside,
+): Promise<{ url: string; pending: Pending }> {
+  const configuration = await configurationOf(provider, outside);
+  const pending = { state: randomState(), nonce: randomNonce(), verifier: randomPKCECodeVerifier() };
+  const url = buildAuthorizationUrl(configuration, {
+    redirect_uri: callback,
+    scope: 'openid',
+    code_challenge: await calculatePKCECodeChallenge(pending.verifier),
+    code_challenge_method: 'S256',
+    state: pending.state,
+    nonce: pending.nonce,
+  });
+  return { url: url.href, pending };
+}
+
+/**
+ * The second step: exchanges the code for an ID token, and checks it.
+ * @param returned the address at which the browser came back, with its query
+ * @throws unauthenticated if the answer is not the one to this sign-in; issuer-unreachable
+ */
+export async function finishAtProvider(
+  provider: Provider,
+  returned: URL,
+  pending: Pending,
+  outside: Outside,
+): Promise<Identity> {
+  const configuration = await configurationOf(provider, outside);
+  try {
+    const tokens = await authorizationCodeGrant(configuration, returned, {
+      pkceCodeVerifier: pending.verifier,
+      expectedState: pending.state,
+      expectedNonce: pending.nonce,
+      idTokenExpected: true,
+    });
+    const { iss, sub } = tokens.claims() ?? {};
+    if (iss !== provider.issuer || !sub || sub.length > SUBJECT_MAX_LENGTH) throw new Error('the ID token names nobody');
+    return { issuer: iss, subject: sub };
+  } catch (cause) {
+    if (cause instanceof Refusal) throw cause;
+    report('sign-in.refused', { issuer: provider.issuer, error: cause });
+    throw new Refusal('unauthenticated', {
+      message: 'the provider did not confirm this sign-in, or it was used already: begin again',
+      cause,
+    });
+  }
+}
+
+/** Fetches the configuration of the provider (Discovery 1.0, section 4). @throws issuer-unreachable */
+async function configurationOf({ issuer, clientId, clientSecret }: Provider, outside: Outside): Promise<Configuration> {
+  const deadline = deadlineIn(TIMEOUT_MS);
+  const limitedFetch = async (url: string, init: Parameters<typeof fetch>[1] & object): Promise<Response> => {
+    const options = { ownHosts: [], insecure: outside.insecureIssuers, anyPort: true, anyDomain: true };
+    if (refusalOfAddress(url, options) !== null) throw new Error(`${new URL(url).host} is no public address`);
+    const answer = await request(outside.fetch, url, init, { deadline, maxBytes: MAX_BYTES });
+    const text = await answer.text();
+    if (text === null) throw new Error(`the answer has more than ${MAX_BYTES} bytes`);
+    return new Response(text, { status: answer.status, headers: answer.headers });
+  };
+  try {
+    return await discovery(new URL(issuer), clientId, clientSecret ?? undefined, undefined, {
+      [customFetch]: limitedFetch as never,
+      // The signature of the ID token is checked too, although the token comes from the provider itself.
+      execute: [enableNonRepudiationChecks, ...(outside.insecureIssuers ? [allowInsecureRequests] : [])],
+    });
+  } catch (cause) {
+    report('issuer.unreachable', { issuer, error: cause });
+    const message = `the sign-in provider ${issuer} could not be reached: try again, or sign in with an access key`;
+    throw new Refusal('issuer-unreachable', { message, cause });
+  }
+}

@@ -1,0 +1,139 @@
+/** Sign-in by a provider, and linking an identity at a provider to one's account. */
+import { Hono } from 'hono';
+import {
+  beginSignIn,
+  type Identity,
+  identityOf,
+  type LinkedIdentity,
+  linkOwnIdentity,
+  listOwnIdentities,
+  offerIdentity,
+  providerName,
+  signInAs,
+  unlinkOwnIdentity,
+} from '../../../app/provider-sign-in.ts';
+import { isRefusal } from '../../../vocabulary/refusal.ts';
+import { arrivalOf } from '../../authenticate.ts';
+import { type AppEnv, callOf, originOf, type RequestContext } from '../../context.ts';
+import { limitTokenRequests } from '../../limits.ts';
+import { readForm } from '../forms.ts';
+import { Page, render, seeOther } from '../page.tsx';
+import { ownPath, signInAt } from '../parts/addresses.ts';
+import { ActionForm, sentence } from '../parts/form.tsx';
+import { When } from '../parts/text.tsx';
+import { statusOf } from '../refused.tsx';
+import { clearPending, mayHaveSession, pendingToken, setPending, setSession } from '../session.ts';
+import { viewerCall } from '../viewer.ts';
+
+export const providerPages = new Hono<AppEnv>()
+  .get('/sign-in/provider', async (c) => begin(c, { next: ownPath(c.req.query('next'), originOf(c)), account: '' }))
+  .get('/account/identities/link', async (c) => begin(c, { next: '/account/identities', account: callOf(c).authority.subject }))
+  .get('/sign-in/provider/callback', async (c) => {
+    const call = await viewerCall(c);
+    try {
+      const { identity, begun } = await identityOf(arrivalOf(c), new URL(c.req.url).search, pendingToken(c));
+      const isLink = begun.account !== '';
+      const response = isLink
+        ? render(c, <Confirm c={c} identity={identity} token={await offerIdentity(call, identity, begun.account)} />)
+        : seeOther(begun.next);
+      clearPending(c, response.headers);
+      if (!isLink) setSession(c, response.headers, await signInAs(arrivalOf(c), identity));
+      return response;
+    } catch (error) {
+      if (!isRefusal(error) || statusOf(error) >= 500) throw error;
+      const response = render(c, <NotSignedIn c={c} message={error.message} />, statusOf(error));
+      clearPending(c, response.headers);
+      return response;
+    }
+  })
+  .get('/account/identities', async (c) => render(c, <Identities c={c} identities={await listOwnIdentities(callOf(c))} />))
+  .post('/account/identities', async (c) => {
+    await linkOwnIdentity(callOf(c), (await readForm(c)).text('identity'));
+    return seeOther('/account/identities', 'saved');
+  })
+  .post('/account/identities/remove', async (c) => {
+    const form = await readForm(c);
+    await unlinkOwnIdentity(callOf(c), { issuer: form.text('issuer'), subject: form.raw('subject') });
+    return seeOther('/account/identities', 'removed');
+  });
+
+/** Sends the browser to the provider. Each begin makes the registry send a request, so their number is limited. */
+async function begin(c: RequestContext, wanted: { next: string; account: string }): Promise<Response> {
+  if (!mayHaveSession(c)) return seeOther('/sign-in');
+  await limitTokenRequests(c, 'sign-in');
+  const { url, pending } = await beginSignIn(arrivalOf(c), wanted);
+  const response = new Response(null, { status: 303, headers: { location: url, 'cache-control': 'no-store' } });
+  setPending(c, response.headers, pending);
+  return response;
+}
+
+function Confirm({ c, identity, token }: { c: RequestContext; identity: Identity; token: string }) {
+  return (
+    <Page c={c} title="Link an identity" section="account">
+      <section class="plain">
+        <h1>Link this identity to your account?</h1>
+        <p>
+          At <strong>{new URL(identity.issuer).host}</strong> you are <code>{identity.subject}</code>. Whoever signs in there as
+          this person can then do everything here that you can.
+        </p>
+        <div class="actions">
+          <ActionForm action="/account/identities" label="Link the identity" tone="main" fields={{ identity: token }} />
+          <a href="/account/identities">Do not link it</a>
+        </div>
+      </section>
+    </Page>
+  );
+}
+
+function NotSignedIn({ c, message }: { c: RequestContext; message: string }) {
+  return (
+    <Page c={c} title="Not signed in">
+      <section class="plain">
+        <h1>You are not signed in</h1>
+        <p>{sentence(message)}</p>
+        <p>
+          <a class="button main" href={signInAt('/')}>
+            Sign in
+          </a>
+        </p>
+      </section>
+    </Page>
+  );
+}
+
+function Identities({ c, identities }: { c: RequestContext; identities: LinkedIdentity[] }) {
+  const provider = providerName(c.env);
+  return (
+    <Page c={c} title="Sign-in providers" section="account">
+      <section class="narrow">
+        <h1>Sign-in providers</h1>
+        <p>An identity that is linked here signs you in without an access key. Your access keys keep working.</p>
+        <ul class="plain">
+          {identities.map((identity) => (
+            <li class="panel">
+              <p>
+                <strong>{new URL(identity.issuer).host}</strong>, as <code>{identity.subject}</code>
+              </p>
+              <p class="hint">
+                linked <When at={identity.createdAt} />
+              </p>
+              <ActionForm
+                action="/account/identities/remove"
+                label="Remove"
+                name={`Remove the identity at ${new URL(identity.issuer).host}`}
+                fields={{ issuer: identity.issuer, subject: identity.subject }}
+              />
+            </li>
+          ))}
+        </ul>
+        {provider === null ? (
+          <p class="hint">This registry has no sign-in provider.</p>
+        ) : (
+          <a class="button main" href="/account/identities/link">
+            Link your identity at {provider}
+          </a>
+        )}
+      </section>
+    </Page>
+  );
+}

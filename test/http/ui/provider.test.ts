@@ -1,0 +1,141 @@
+/** Sign-in by a provider whose answers are wrong: none of them begins a session. */
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { linkIdentity } from '../../../src/auth/outside/identities.ts';
+import { INTERNET } from '../../../src/outbound/request.ts';
+import { Browser, browserOf } from '../../world/browser.ts';
+import { type Issuer, newIssuer } from '../../world/token-issuer.ts';
+import { newWorld, ORIGIN, type World, worldOf } from '../../world/world.ts';
+
+const CALLBACK = `${ORIGIN}/sign-in/provider/callback`;
+
+let world: World;
+let issuer: Issuer;
+/** The claims that the provider puts into the next ID token. */
+let claims: Record<string, unknown>;
+
+beforeEach(async () => {
+  issuer = await newIssuer();
+  claims = {};
+  const json = (body: object, status = 200) => Response.json(body, { status });
+  issuer.answers[issuer.configuration] = () =>
+    json({
+      issuer: issuer.url,
+      jwks_uri: issuer.jwks,
+      authorization_endpoint: `${issuer.url}/authorize`,
+      token_endpoint: `${issuer.url}/token`,
+      id_token_signing_alg_values_supported: ['ES256'],
+      authorization_response_iss_parameter_supported: true,
+    });
+  issuer.answers[`${issuer.url}/token`] = async () =>
+    json({ access_token: 'x', token_type: 'bearer', expires_in: 60, id_token: await issuer.sign(claims) });
+  vi.spyOn(INTERNET, 'fetch').mockImplementation(issuer.world().fetch as never);
+  const empty = await newWorld();
+  world = worldOf({ ...empty.env, OIDC_ISSUER: issuer.url, OIDC_CLIENT_ID: 'berth' });
+  await (await browserOf(world)).page('/');
+  await linkIdentity(world.env, 'user:admin', { issuer: issuer.url, subject: 'somebody' }, { subject: 'user:admin' });
+});
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
+/** Begins a sign-in. @returns what the provider learns, and the cookie that the browser keeps */
+async function begin(next = '/repositories') {
+  const response = await new Browser(world).get(`/sign-in/provider?next=${next}`);
+  const asked = new URL(response.headers.get('location') ?? '');
+  const cookie = (response.headers.getSetCookie()[0] ?? '').split(';', 1)[0] ?? '';
+  const at = Math.floor(Date.now() / 1000);
+  claims = { aud: 'berth', sub: 'somebody', nonce: asked.searchParams.get('nonce'), iat: at, nbf: undefined, exp: at + 60 };
+  return { asked, cookie, state: asked.searchParams.get('state') ?? '' };
+}
+
+async function back(cookie: string | null, query: Record<string, string>): Promise<{ status: number; session: boolean }> {
+  const path = `/sign-in/provider/callback?${new URLSearchParams(query)}`;
+  const response = await new Browser(world).get(path, cookie === null ? {} : { cookie });
+  return { status: response.status, session: response.headers.getSetCookie().some((one) => /^__Host-berth=./.test(one)) };
+}
+
+test('the provider is asked for a code with PKCE, a state and a nonce, and for nothing but the identity', async () => {
+  const { asked, cookie } = await begin();
+  expect(Object.fromEntries(asked.searchParams)).toMatchObject({
+    client_id: 'berth',
+    redirect_uri: CALLBACK,
+    response_type: 'code',
+    scope: 'openid',
+    code_challenge_method: 'S256',
+    state: expect.stringMatching(/^[\w-]{40,}$/),
+    nonce: expect.stringMatching(/^[\w-]{40,}$/),
+  });
+  expect(cookie).toMatch(/^__Host-berth-sign-in=/);
+});
+
+test('the right answer begins a session, and leads to the page that was asked for', async () => {
+  const { cookie, state } = await begin();
+  expect(await back(cookie, { code: 'c', state, iss: issuer.url })).toEqual({ status: 303, session: true });
+});
+
+describe('no session begins', () => {
+  test.each<[string, (begun: { cookie: string; state: string }) => Promise<unknown> | unknown, Record<string, string>?]>([
+    ['without the cookie of this browser', (begun) => Object.assign(begun, { cookie: null })],
+    ['with the cookie of another sign-in', async (begun) => Object.assign(begun, { cookie: (await begin()).cookie })],
+    ['with another state', (begun) => Object.assign(begun, { state: 'x'.repeat(43) })],
+    ['if the provider says that it is another one', () => {}, { iss: 'https://other.example' }],
+    ['if the provider does not say who it is', () => {}, { iss: '' }],
+    ['with an error of the provider', () => {}, { error: 'access_denied' }],
+    ['with another nonce', () => Object.assign(claims, { nonce: 'another' })],
+    ['without a nonce', () => Object.assign(claims, { nonce: undefined })],
+    ['for another client', () => Object.assign(claims, { aud: 'another' })],
+    ['with an ID token that has expired', () => Object.assign(claims, { exp: 1 })],
+    ['with an ID token of another issuer', () => Object.assign(claims, { iss: 'https://other.example' })],
+    ['for an identity that is linked to nobody', () => Object.assign(claims, { sub: 'nobody', email: 'admin@registry.test' })],
+    [
+      'with a signature of a key that the provider does not have',
+      async () => {
+        issuer.keys = [];
+      },
+    ],
+  ])('%s', async (_, spoil, query = {}) => {
+    const begun: { cookie: string | null; state: string } = await begin();
+    await spoil(begun as never);
+    const { status, session } = await back(begun.cookie, { code: 'c', state: begun.state, iss: issuer.url, ...query });
+    expect([session, status]).toEqual([false, expect.toSatisfy((code: number) => code === 401 || code === 403)]);
+  });
+
+  test('for a user who is disabled', async () => {
+    const { cookie, state } = await begin();
+    await world.env.DB.prepare("UPDATE accounts SET disabled = 1 WHERE subject = 'user:admin'").run();
+    expect(await back(cookie, { code: 'c', state, iss: issuer.url })).toEqual({ status: 403, session: false });
+  });
+
+  test('while the provider cannot be reached: that is a 503, and an access key still signs in', async () => {
+    issuer.answers[issuer.configuration] = () => new Response(null, { status: 500 });
+    const response = await new Browser(world).get('/sign-in/provider');
+    expect(response.status).toBe(503);
+    expect((await new Browser(world).signIn()).status).toBe(303);
+  });
+});
+
+test('an identity that another person went through is linked only by a confirmed form of the same account', async () => {
+  const admin = await browserOf(world);
+  const response = await admin.get('/account/identities/link');
+  const asked = new URL(response.headers.get('location') ?? '');
+  const pending = (response.headers.getSetCookie()[0] ?? '').split(';', 1)[0] ?? '';
+  const at = Math.floor(Date.now() / 1000);
+  claims = { aud: 'berth', sub: 'new', nonce: asked.searchParams.get('nonce'), iat: at, nbf: undefined, exp: at + 60 };
+  const query = new URLSearchParams({ code: 'c', state: asked.searchParams.get('state') ?? '', iss: issuer.url });
+  const signedOut = await new Browser(world).get(`/sign-in/provider/callback?${query}`, { cookie: pending });
+  expect(signedOut.status).toBe(401);
+  const page = await admin.get(`/sign-in/provider/callback?${query}`, { cookie: `${admin.cookie}; ${pending}` });
+  const identity = /name="identity" value="([^"]+)"/.exec(await page.text())?.[1] ?? '';
+  const rows = async () => (await world.env.DB.prepare('SELECT subject FROM identities ORDER BY subject').all()).results;
+  expect(await rows()).toEqual([{ subject: 'somebody' }]);
+  expect((await admin.post('/account/identities', { identity: `${identity}x` })).status).toBe(400);
+  expect((await admin.post('/account/identities', { identity })).status).toBe(303);
+  expect(await rows()).toEqual([{ subject: 'new' }, { subject: 'somebody' }]);
+});
+
+test('a registry without a provider has no such page', async () => {
+  const plain = worldOf({ ...world.env, OIDC_ISSUER: '', OIDC_CLIENT_ID: '' });
+  expect((await new Browser(plain).get('/sign-in/provider')).status).toBe(404);
+  expect(await new Browser(plain).page('/sign-in')).not.toContain('/sign-in/provider');
+});
