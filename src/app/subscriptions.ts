@@ -198,7 +198,7 @@ export async function listDeliveries(
 /** @throws not-found if the webhook has no delivery with this id, or if the caller may not administer the webhook */
 export async function getDelivery(call: Call, webhook: Subscription, id: string): Promise<Delivery> {
   requireWebhook(call, webhook);
-  return withId(await readDelivery(call.env, keyIn(webhook, id)));
+  return withId(await readDelivery(call.env, deliveryKeyIn(webhook, id)));
 }
 
 function withId(delivery: StoredDelivery): Delivery {
@@ -210,7 +210,7 @@ function named({ key, data }: Pick<DeliverySummary, 'key' | 'data'>): { id: stri
 }
 
 /** Parses the id of a delivery of this webhook. @throws not-found if it is the id of a delivery of another webhook */
-function keyIn({ id }: Subscription, delivery: string): DeliveryKey {
+export function deliveryKeyIn({ id }: Subscription, delivery: string): DeliveryKey {
   const key = deliveryKeyOf(delivery);
   if (key?.subscription !== id) throw new Refusal('not-found');
   return key;
@@ -219,7 +219,7 @@ function keyIn({ id }: Subscription, delivery: string): DeliveryKey {
 /** Sends a delivery again, with the same id. A waiting delivery is sent at once. @throws disabled, daily-limit, not-found */
 export async function replayDelivery(call: Call, webhook: Subscription, id: string): Promise<Delivery> {
   requireWebhook(call, webhook);
-  const key = keyIn(webhook, id);
+  const key = deliveryKeyIn(webhook, id);
   requireEnabled(webhook);
   return withId(
     await replaying(

@@ -28,6 +28,7 @@ import { pageOfReference } from './ui/pasted.ts';
 import { refusedPage } from './ui/refused.tsx';
 import { repositoryPages } from './ui/repositories/pages.ts';
 import { authenticatePage } from './ui/session.ts';
+import { webhookConsolePages } from './ui/webhooks/pages.ts';
 import { drainUnread } from './unread.ts';
 import { base } from './v2/base.ts';
 import { blobs } from './v2/blobs.ts';
@@ -172,7 +173,15 @@ mount('/join', join);
 app.get('/assets/*', staticFile);
 for (const door of ['/v2/*', '/api/*', '/token/*', '/join/*'])
   app.all(door, () => Promise.reject(new Refusal('address-unknown')));
-for (const resource of [...homePages, ...accountPages, ...organizationPages, ...repositoryPages]) mount('', resource, CONSOLE);
+const pages = [
+  // Fixed addresses come before the page of a repository.
+  ...homePages,
+  ...accountPages,
+  ...organizationPages,
+  ...webhookConsolePages,
+  ...repositoryPages,
+];
+for (const resource of pages) mount('', resource, CONSOLE);
 
 /** Answers with a static file of the console, where no other Worker or server answers first. */
 async function staticFile(c: Context<AppEnv>): Promise<Response> {

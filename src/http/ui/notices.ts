@@ -16,6 +16,16 @@ export const NOTICES = {
   declined: 'Declined.',
   left: 'You have left the organization.',
   'logged-out': 'All logins of the user have ended.',
+  'test-delivered': 'The endpoint answered the test with success.',
+  'test-failed': 'The endpoint did not answer the test with success: see what it received, and try again.',
+  enabled: 'Enabled.',
+  disabled: 'Disabled. Nothing is sent until somebody enables it.',
+  replayed: 'The deliveries wait to be sent again.',
+  'replayed-some': 'Some hundred deliveries wait to be sent again. There are more: replay again.',
+  'nothing-to-replay': 'There is nothing to send again.',
 } as const;
 
 export type NoticeName = keyof typeof NOTICES;
+
+/** The messages that are no good news. */
+export const BAD_NOTICES: readonly NoticeName[] = ['test-failed'];

@@ -3,7 +3,7 @@ import type { Child, FC } from 'hono/jsx';
 import type { AppEnv, RequestContext } from '../context.ts';
 import { hostOf, originOf } from '../context.ts';
 import { SCRIPT_VERSION, STYLE_VERSION } from './assets.ts';
-import { NOTICES, type NoticeName } from './notices.ts';
+import { BAD_NOTICES, NOTICES, type NoticeName } from './notices.ts';
 import { signInAt } from './parts/addresses.ts';
 import { Notice } from './parts/form.tsx';
 import { Command, Icon } from './parts/text.tsx';
@@ -82,7 +82,8 @@ interface PageProps {
 
 export const Page: FC<PageProps> = ({ c, title, json, section, children }) => {
   const host = hostOf(c);
-  const notice = NOTICES[c.req.query('notice') as NoticeName];
+  const noticeName = (c.req.query('notice') ?? '') as NoticeName;
+  const notice = Object.hasOwn(NOTICES, noticeName) ? NOTICES[noticeName] : undefined;
   const theme = themeOf(c);
   return (
     <html lang="en" data-theme={theme === 'system' ? undefined : theme}>
@@ -101,7 +102,7 @@ export const Page: FC<PageProps> = ({ c, title, json, section, children }) => {
         </a>
         <TopBar c={c} host={host} section={section} />
         <main id="main" tabindex={-1}>
-          {notice ? <Notice>{notice}</Notice> : null}
+          {notice ? <Notice tone={BAD_NOTICES.includes(noticeName) ? 'bad' : 'good'}>{notice}</Notice> : null}
           {children}
         </main>
         <Foot origin={originOf(c)} json={json} />
@@ -161,6 +162,7 @@ const AccountMenu: FC<{ name: string; administrator: boolean }> = ({ name, admin
       <a href="/account/logins">Log in with docker</a>
       <a href="/trash">Trash</a>
       {administrator ? <a href="/users">People</a> : null}
+      {administrator ? <a href="/webhooks">Webhooks</a> : null}
       {administrator ? <a href="/usage">Usage</a> : null}
       {administrator ? <a href="/upkeep">Health</a> : null}
       <form method="post" action="/sign-out">

@@ -81,7 +81,7 @@ export async function tried<T>(form: Form, work: () => Promise<T>): Promise<{ do
     return { done: await work() };
   } catch (error) {
     if (!isRefusal(error) || isRefusal(error, 'unauthenticated', 'not-found') || statusOf(error) >= 500) throw error;
-    return { refused: { refusal: error, value: (name) => form.raw(name) } };
+    return { refused: { refusal: error, value: (name) => form.raw(name), all: (name) => form.all(name) } };
   }
 }
 
@@ -91,6 +91,6 @@ export async function triedSignIn<T>(form: Form, work: () => Promise<T>): Promis
     return await tried(form, work);
   } catch (error) {
     if (!isRefusal(error, 'unauthenticated')) throw error;
-    return { refused: { refusal: error, value: (name) => form.raw(name) } };
+    return { refused: { refusal: error, value: (name) => form.raw(name), all: (name) => form.all(name) } };
   }
 }

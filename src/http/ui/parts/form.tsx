@@ -6,6 +6,8 @@ import type { FieldError, Refusal } from '../../../vocabulary/refusal.ts';
 export interface Refused {
   refusal: Refusal;
   value: (name: string) => string;
+  /** All values of a field, such as the boxes that were checked. */
+  all: (name: string) => string[];
 }
 
 /** The errors of a refusal by field; empty for a refusal that is not about fields. */
