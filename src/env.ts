@@ -160,6 +160,10 @@ export const SETTINGS = {
     'the client id of the registry at that provider; the callback is `<registry>/sign-in/provider/callback`',
   ),
   OIDC_NAME: { ...optional('the name of the provider on the button'), fallback: '`single sign-on`' },
+  ACCESS_ISSUER: issuer('the team domain, if Cloudflare Access protects the console: `https://acme.cloudflareaccess.com`'),
+  ACCESS_AUDIENCE: optional(
+    'the tag (AUD) of the application of Access that protects `/sign-in/access` and `/account/identities`',
+  ),
   INSECURE_ISSUERS: flag(
     'off',
     '`on`: issuers of CI tokens and the sign-in provider may use plain http on this machine; for development',

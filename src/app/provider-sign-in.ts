@@ -3,6 +3,7 @@
  * person who is signed in links an identity, so everybody's first sign-in is by an access key.
  */
 import { noteLogin } from '../auth/audit-log.ts';
+import { ACCESS_HEADER, identityOfAccess } from '../auth/outside/cloudflare-access.ts';
 import {
   accountOfIdentity,
   identitiesOf,
@@ -23,6 +24,7 @@ import type { Arrival, Call } from './call.ts';
 import type { Session } from './sessions.ts';
 
 export type { Identity, LinkedIdentity };
+export { ACCESS_HEADER };
 
 /** The path at the registry to which the provider sends the browser back. */
 export const CALLBACK_PATH = '/sign-in/provider/callback';
@@ -76,6 +78,28 @@ export async function identityOf(
   }
   const returned = new URL(`${arrival.origin}${CALLBACK_PATH}${query}`);
   return { identity: await finishAtProvider(provider, returned, begun, outsideOf(arrival)), begun };
+}
+
+/** True if people can sign in by Cloudflare Access. */
+export function hasAccess(env: Env): boolean {
+  const { accessIssuer, accessAudience } = settings(env);
+  return accessIssuer !== null && accessAudience !== null;
+}
+
+/**
+ * Returns the identity of a person that Cloudflare Access has let in.
+ * @param token the token that came with the request, or `null`
+ * @throws address-unknown if the registry does not use Access; unauthenticated; issuer-unreachable
+ */
+export async function identityByAccess(arrival: Arrival, token: string | null): Promise<Identity> {
+  const { accessIssuer, accessAudience } = settings(arrival.env);
+  if (accessIssuer === null || accessAudience === null) throw new Refusal('address-unknown');
+  if (token === null) {
+    throw new Refusal('unauthenticated', {
+      message: 'this request did not come through Cloudflare Access: nothing was changed',
+    });
+  }
+  return identityOfAccess({ issuer: accessIssuer, audience: accessAudience }, token, outsideOf(arrival));
 }
 
 /** Begins a session for the account of an identity. @throws forbidden if the identity belongs to no account */

@@ -117,9 +117,11 @@ export const PAGES: typeof ROUTES = {
   '/assets/*': { GET: 'anyone' },
   '/sign-in': { GET: 'anyone', POST: 'anyone' },
   '/sign-out': { POST: 'login' },
+  '/sign-in/access': { GET: 'anyone' },
   '/sign-in/provider': { GET: 'anyone' },
   '/sign-in/provider/callback': { GET: 'anyone' },
   '/account/identities': { GET: 'account', POST: 'account' },
+  '/account/identities/access': { GET: 'account' },
   '/account/identities/link': { GET: 'account' },
   '/account/identities/remove': { POST: 'account' },
 

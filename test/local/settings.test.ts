@@ -33,6 +33,7 @@ const OTHER: Record<string, string> = {
   INSECURE_WEBHOOKS: 'on',
   D1_REPLICAS: 'on',
   OIDC_ISSUER: 'https://login.example.com',
+  ACCESS_ISSUER: 'https://acme.cloudflareaccess.com',
 };
 
 test.each(Object.entries(TABLES))(
@@ -72,7 +73,7 @@ test('a name that is nearly that of a setting is warned about, and no other name
 
 describe('an invalid value', () => {
   /** Settings that may be any text. */
-  const free = ['HOST', 'DATA_DIR', 'OIDC_CLIENT_ID', 'OIDC_NAME'];
+  const free = ['HOST', 'DATA_DIR', 'OIDC_CLIENT_ID', 'OIDC_NAME', 'ACCESS_AUDIENCE'];
   const names = documented.map(([name]) => name).filter((name) => !(name in SECRETS) && !free.includes(name));
   test.each(names)('of %s is refused with the name and the valid values', (name) => {
     const given = { REGISTRY_SECRET: 'x'.repeat(32), DATA_DIR: folder, [name]: 'nonsense' };

@@ -77,16 +77,27 @@ function knownOf(issuer: string): Known {
   return made;
 }
 
-/** Returns the function with which `jwtVerify` finds the key for a token's `alg` and `kid`. @throws issuer-unreachable */
-export function keysOf(issuer: string, runtime: Outside): JWTVerifyGetKey {
+/** The keys of an issuer: its identifier, and the address of its keys if no discovery document names it. */
+interface Source {
+  issuer: string;
+  keysAt: string | null;
+}
+
+/**
+ * Returns the function with which `jwtVerify` finds the key for a token's `alg` and `kid`.
+ * @param keysAt the address of the keys of an issuer that has no discovery document
+ * @throws issuer-unreachable
+ */
+export function keysOf(issuer: string, runtime: Outside, keysAt: string | null = null): JWTVerifyGetKey {
+  const source = { issuer, keysAt };
   return async (header, token) => {
-    const kept = knownOf(issuer);
-    const keys = kept.keys && runtime.now - kept.fetchedAt < KEEP ? kept.keys : await refresh(issuer, kept, runtime, false);
+    const kept = knownOf(keysAt ?? issuer);
+    const keys = kept.keys && runtime.now - kept.fetchedAt < KEEP ? kept.keys : await refresh(source, kept, runtime, false);
     try {
       return await createLocalJWKSet(keys)(header, token);
     } catch (error) {
       if (!(error instanceof errors.JWKSNoMatchingKey)) throw error;
-      const newer = await newerKeys(issuer, kept, runtime);
+      const newer = await newerKeys(source, kept, runtime);
       if (!newer) throw error;
       return createLocalJWKSet(newer)(header, token);
     }
@@ -97,23 +108,24 @@ export function keysOf(issuer: string, runtime: Outside): JWTVerifyGetKey {
  * Fetches the keys again to find an unknown key, at most once a minute. An issuer may have rotated its keys, but anybody can
  * invent a `kid`.
  */
-async function newerKeys(issuer: string, kept: Known, runtime: Outside): Promise<JSONWebKeySet | null> {
+async function newerKeys(source: Source, kept: Known, runtime: Outside): Promise<JSONWebKeySet | null> {
   if (runtime.now - kept.askedAt < COOLDOWN) {
     if (kept.answered) return null;
-    throw unreachable(issuer, 'it has not answered yet');
+    throw unreachable(source.issuer, 'it has not answered yet');
   }
   kept.askedAt = runtime.now;
   kept.answered = false;
-  const keys = await refresh(issuer, kept, runtime, true);
+  const keys = await refresh(source, kept, runtime, true);
   kept.answered = true;
   return keys;
 }
 
-async function refresh(issuer: string, kept: Known, runtime: Outside, fresh: boolean): Promise<JSONWebKeySet> {
+async function refresh(source: Source, kept: Known, runtime: Outside, fresh: boolean): Promise<JSONWebKeySet> {
+  const { issuer } = source;
   if (runtime.now - kept.failedAt < PAUSE) throw unreachable(issuer, 'it failed a moment ago');
   const deadline = deadlineIn(TIMEOUT_MS);
   try {
-    const keys = await fetchKeys(issuer, { ...runtime, deadline, fresh: fresh || kept.failedAt > 0 });
+    const keys = await fetchKeys(source, { ...runtime, deadline, fresh: fresh || kept.failedAt > 0 });
     Object.assign(kept, { keys, fetchedAt: runtime.now, failedAt: Number.NEGATIVE_INFINITY });
     return keys;
   } catch (cause) {
@@ -140,16 +152,21 @@ class Unusable extends Error {}
 /** The context of one attempt. `fresh` bypasses Cloudflare's cache, which would answer with the keys that are already known. */
 type Asking = Outside & { deadline: AbortSignal; fresh: boolean };
 
-async function fetchKeys(issuer: string, asking: Asking): Promise<JSONWebKeySet> {
-  const configuration = await fetchDocument(`${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`, asking);
-  if (configuration.issuer !== issuer) throw new Unusable('its discovery document is that of another issuer');
-  const location = typeof configuration.jwks_uri === 'string' ? URL.parse(configuration.jwks_uri) : null;
+async function fetchKeys({ issuer, keysAt }: Source, asking: Asking): Promise<JSONWebKeySet> {
+  const location = URL.parse(keysAt ?? (await discoveredKeys(issuer, asking)));
   if (!location || !isOutside(location.href, asking.insecureIssuers))
     throw new Unusable('its keys are at no address of the web');
   const { keys } = await fetchDocument(location.href, asking);
   if (!Array.isArray(keys) || !keys.every(isObject)) throw new Unusable('it has no set of keys');
   if (keys.length > MAX_KEYS) throw new Unusable(`it has more than ${MAX_KEYS} keys`);
   return { keys } as JSONWebKeySet;
+}
+
+/** The address of the keys in the discovery document of an issuer. */
+async function discoveredKeys(issuer: string, asking: Asking): Promise<string> {
+  const configuration = await fetchDocument(`${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`, asking);
+  if (configuration.issuer !== issuer) throw new Unusable('its discovery document is that of another issuer');
+  return typeof configuration.jwks_uri === 'string' ? configuration.jwks_uri : '';
 }
 
 async function fetchDocument(url: string, { fetch, deadline, fresh }: Asking): Promise<Record<string, unknown>> {

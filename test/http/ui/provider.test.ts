@@ -139,3 +139,59 @@ test('a registry without a provider has no such page', async () => {
   expect((await new Browser(plain).get('/sign-in/provider')).status).toBe(404);
   expect(await new Browser(plain).page('/sign-in')).not.toContain('/sign-in/provider');
 });
+
+describe('by Cloudflare Access', () => {
+  const AUDIENCE_TAG = 'a'.repeat(64);
+  let behind: World;
+
+  beforeEach(async () => {
+    issuer.answers[`${issuer.url}/cdn-cgi/access/certs`] = () => Response.json({ keys: issuer.keys });
+    behind = worldOf({ ...world.env, ACCESS_ISSUER: issuer.url, ACCESS_AUDIENCE: AUDIENCE_TAG });
+  });
+
+  async function arrive(changed: Record<string, unknown> = {}, key = issuer.key): Promise<Response> {
+    const at = Math.floor(Date.now() / 1000);
+    const token = await issuer.sign(
+      { aud: [AUDIENCE_TAG], sub: 'somebody', iat: at, nbf: at, exp: at + 60, ...changed },
+      {},
+      key,
+    );
+    return new Browser(behind).get('/sign-in/access?next=/repositories', { 'cf-access-jwt-assertion': token });
+  }
+
+  test('a person whose identity is linked is signed in', async () => {
+    const response = await arrive();
+    expect([response.status, response.headers.get('location')]).toEqual([303, '/repositories']);
+    expect(response.headers.get('set-cookie')).toMatch(/^__Host-berth=./);
+  });
+
+  test.each([
+    ['for another application', { aud: ['b'.repeat(64)] }],
+    ['of another team', { iss: 'https://other.cloudflareaccess.com' }],
+    ['that has expired', { exp: 1 }],
+    ['of a service, which is no person', { sub: '' }],
+    [
+      'of somebody who is linked to nobody, with the e-mail of somebody who is',
+      { sub: 'nobody', email: 'admin@registry.test' },
+    ],
+  ])('a token %s begins no session', async (_, changed) => {
+    const response = await arrive(changed);
+    expect([401, 403]).toContain(response.status);
+    expect(response.headers.get('set-cookie')).toBeNull();
+  });
+
+  test('a token that somebody else has signed begins no session, and neither does a request without one', async () => {
+    const stranger = await newIssuer();
+    for (const response of [await arrive({}, stranger.key), await new Browser(behind).get('/sign-in/access')]) {
+      expect([response.status, response.headers.get('set-cookie')]).toEqual([401, null]);
+    }
+  });
+
+  test('the header alone is nothing on other pages, nor for a registry that does not use Access', async () => {
+    const at = Math.floor(Date.now() / 1000);
+    const token = await issuer.sign({ aud: [AUDIENCE_TAG], sub: 'somebody', iat: at, nbf: at, exp: at + 60 });
+    const headers = { 'cf-access-jwt-assertion': token };
+    expect((await new Browser(behind).get('/account', headers)).status).toBe(303);
+    expect((await new Browser(world).get('/sign-in/access', headers)).status).toBe(404);
+  });
+});

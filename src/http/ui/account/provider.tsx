@@ -1,8 +1,11 @@
 /** Sign-in by a provider, and linking an identity at a provider to one's account. */
 import { Hono } from 'hono';
 import {
+  ACCESS_HEADER,
   beginSignIn,
+  hasAccess,
   type Identity,
+  identityByAccess,
   identityOf,
   type LinkedIdentity,
   linkOwnIdentity,
@@ -27,24 +30,34 @@ import { viewerCall } from '../viewer.ts';
 
 export const providerPages = new Hono<AppEnv>()
   .get('/sign-in/provider', async (c) => begin(c, { next: ownPath(c.req.query('next'), originOf(c)), account: '' }))
+  .get('/sign-in/access', async (c) => {
+    const next = ownPath(c.req.query('next'), originOf(c));
+    if (!mayHaveSession(c)) return seeOther('/sign-in');
+    return answered(c, async () => {
+      const response = seeOther(next);
+      setSession(c, response.headers, await signInAs(arrivalOf(c), await identityByAccess(arrivalOf(c), accessToken(c))));
+      return response;
+    });
+  })
+  .get('/account/identities/access', async (c) => {
+    const call = callOf(c);
+    const identity = await identityByAccess(arrivalOf(c), accessToken(c));
+    return render(c, <Confirm c={c} identity={identity} token={await offerIdentity(call, identity, call.authority.subject)} />);
+  })
   .get('/account/identities/link', async (c) => begin(c, { next: '/account/identities', account: callOf(c).authority.subject }))
   .get('/sign-in/provider/callback', async (c) => {
     const call = await viewerCall(c);
-    try {
+    const response = await answered(c, async () => {
       const { identity, begun } = await identityOf(arrivalOf(c), new URL(c.req.url).search, pendingToken(c));
-      const isLink = begun.account !== '';
-      const response = isLink
-        ? render(c, <Confirm c={c} identity={identity} token={await offerIdentity(call, identity, begun.account)} />)
-        : seeOther(begun.next);
-      clearPending(c, response.headers);
-      if (!isLink) setSession(c, response.headers, await signInAs(arrivalOf(c), identity));
-      return response;
-    } catch (error) {
-      if (!isRefusal(error) || statusOf(error) >= 500) throw error;
-      const response = render(c, <NotSignedIn c={c} message={error.message} />, statusOf(error));
-      clearPending(c, response.headers);
-      return response;
-    }
+      if (begun.account !== '') {
+        return render(c, <Confirm c={c} identity={identity} token={await offerIdentity(call, identity, begun.account)} />);
+      }
+      const landed = seeOther(begun.next);
+      setSession(c, landed.headers, await signInAs(arrivalOf(c), identity));
+      return landed;
+    });
+    clearPending(c, response.headers);
+    return response;
   })
   .get('/account/identities', async (c) => render(c, <Identities c={c} identities={await listOwnIdentities(callOf(c))} />))
   .post('/account/identities', async (c) => {
@@ -56,6 +69,20 @@ export const providerPages = new Hono<AppEnv>()
     await unlinkOwnIdentity(callOf(c), { issuer: form.text('issuer'), subject: form.raw('subject') });
     return seeOther('/account/identities', 'removed');
   });
+
+/** Runs a sign-in. If it is refused, the answer is a page that says why. */
+async function answered(c: RequestContext, signIn: () => Promise<Response>): Promise<Response> {
+  try {
+    return await signIn();
+  } catch (error) {
+    if (!isRefusal(error) || error.reason === 'address-unknown' || statusOf(error) >= 500) throw error;
+    return render(c, <NotSignedIn c={c} message={error.message} />, statusOf(error));
+  }
+}
+
+function accessToken(c: RequestContext): string | null {
+  return c.req.header(ACCESS_HEADER) ?? null;
+}
 
 /** Sends the browser to the provider. Each begin makes the registry send a request, so their number is limited. */
 async function begin(c: RequestContext, wanted: { next: string; account: string }): Promise<Response> {
@@ -126,8 +153,15 @@ function Identities({ c, identities }: { c: RequestContext; identities: LinkedId
             </li>
           ))}
         </ul>
+        {hasAccess(c.env) ? (
+          <p class="actions">
+            <a class="button" href="/account/identities/access">
+              Link your identity at Cloudflare Access
+            </a>
+          </p>
+        ) : null}
         {provider === null ? (
-          <p class="hint">This registry has no sign-in provider.</p>
+          <p class="hint">{hasAccess(c.env) ? '' : 'This registry has no sign-in provider.'}</p>
         ) : (
           <a class="button main" href="/account/identities/link">
             Link your identity at {provider}

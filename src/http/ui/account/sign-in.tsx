@@ -1,7 +1,7 @@
 /** Signing in with an access key, and signing out. */
 import { Hono } from 'hono';
 import { logOutEverywhere } from '../../../app/login.ts';
-import { providerName } from '../../../app/provider-sign-in.ts';
+import { hasAccess, providerName } from '../../../app/provider-sign-in.ts';
 import { signIn, signOut } from '../../../app/sessions.ts';
 import { arrivalOf } from '../../authenticate.ts';
 import { type AppEnv, callOf, hostOf, originOf, type RequestContext } from '../../context.ts';
@@ -70,12 +70,20 @@ function SignIn({ c, next, refused }: { c: RequestContext; next: string; refused
 
 function ByProvider({ c, next }: { c: RequestContext; next: string }) {
   const provider = providerName(c.env);
-  if (provider === null) return null;
+  const back = { next: next === '/' ? null : next };
+  if (provider === null && !hasAccess(c.env)) return null;
   return (
     <p class="actions">
-      <a class="button" href={withQuery('/sign-in/provider', { next: next === '/' ? null : next })}>
-        Sign in with {provider}
-      </a>
+      {provider === null ? null : (
+        <a class="button" href={withQuery('/sign-in/provider', back)}>
+          Sign in with {provider}
+        </a>
+      )}
+      {hasAccess(c.env) ? (
+        <a class="button" href={withQuery('/sign-in/access', back)}>
+          Sign in with Cloudflare Access
+        </a>
+      ) : null}
     </p>
   );
 }
