@@ -20,6 +20,7 @@ import { logRequest } from './request-log.ts';
 import { addressMeant, methodsOf, requirementOf } from './routes.ts';
 import { token } from './token.ts';
 import { accountPages } from './ui/account/pages.ts';
+import { activityConsolePages } from './ui/activity/pages.ts';
 import { ownForms } from './ui/forms.ts';
 import { homePages } from './ui/home/pages.ts';
 import { organizationPages } from './ui/organizations/pages.ts';
@@ -179,6 +180,7 @@ const pages = [
   ...accountPages,
   ...organizationPages,
   ...webhookConsolePages,
+  ...activityConsolePages,
   ...repositoryPages,
 ];
 for (const resource of pages) mount('', resource, CONSOLE);

@@ -169,6 +169,9 @@ export const PAGES: typeof ROUTES = {
   '/webhooks/:webhook/delete': { POST: 'webhook' },
   '/webhooks/:webhook/deliveries/:delivery': { GET: 'webhook' },
   '/webhooks/:webhook/deliveries/:delivery/replay': { POST: 'webhook' },
+  '/activity': { GET: 'login' },
+  '/organizations/:organization/activity': { GET: 'owner' },
+  '/repositories/:name{.+}/-/activity': { GET: 'admin' },
 
   '/repositories': { GET: 'anyone' },
   '/repositories/-/new': { GET: 'login', POST: 'login' },

@@ -25,7 +25,7 @@ export function rightsIn(c: RequestContext): Rights {
 const TABS = [
   ['', 'Tags', null],
   ['about', 'About', null],
-  ['activity', 'Activity', null],
+  ['activity', 'Activity', 'admin'],
   ['lifecycle', 'Lifecycle', null],
   ['webhooks', 'Webhooks', 'admin'],
   ['trash', 'Trash', 'delete'],

@@ -1,0 +1,4 @@
+/** The pages of activity. */
+import { activityPages } from './activity.tsx';
+
+export const activityConsolePages = [activityPages];
