@@ -29,6 +29,7 @@ import { pageOfReference } from './ui/pasted.ts';
 import { refusedPage } from './ui/refused.tsx';
 import { repositoryPages } from './ui/repositories/pages.ts';
 import { authenticatePage } from './ui/session.ts';
+import { peoplePages } from './ui/users/pages.ts';
 import { webhookConsolePages } from './ui/webhooks/pages.ts';
 import { drainUnread } from './unread.ts';
 import { base } from './v2/base.ts';
@@ -179,6 +180,7 @@ const pages = [
   ...homePages,
   ...accountPages,
   ...organizationPages,
+  ...peoplePages,
   ...webhookConsolePages,
   ...activityConsolePages,
   ...repositoryPages,

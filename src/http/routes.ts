@@ -153,6 +153,10 @@ export const PAGES: typeof ROUTES = {
   '/organizations/:organization/robots/:robot/keys': { POST: 'owner' },
   '/organizations/:organization/robots/:robot/policy': { POST: 'owner' },
   '/organizations/:organization/robots/:robot/deletion': { POST: 'owner' },
+  '/organizations/:organization/trust-rules': { GET: 'owner' },
+  '/organizations/:organization/trust-rules/-/new': { GET: 'owner', POST: 'owner' },
+  '/organizations/:organization/trust-rules/:rule': { GET: 'owner', POST: 'owner' },
+  '/organizations/:organization/trust-rules/:rule/deletion': { POST: 'owner' },
   '/organizations/:organization/settings': { GET: 'owner', POST: 'owner' },
   '/organizations/:organization/settings/deletion': { POST: 'administrator' },
   '/webhooks': { GET: 'administrator' },
@@ -172,6 +176,13 @@ export const PAGES: typeof ROUTES = {
   '/activity': { GET: 'login' },
   '/organizations/:organization/activity': { GET: 'owner' },
   '/repositories/:name{.+}/-/activity': { GET: 'admin' },
+
+  // For others than administrators these pages do not exist: their handlers answer 404 and not 403.
+  '/users': { GET: 'login' },
+  '/users/-/new': { GET: 'login', POST: 'login' },
+  '/users/:user': { GET: 'login', POST: 'login' },
+  '/users/:user/invitation': { POST: 'login' },
+  '/users/:user/logins': { POST: 'login' },
 
   '/repositories': { GET: 'anyone' },
   '/repositories/-/new': { GET: 'login', POST: 'login' },

@@ -120,7 +120,7 @@ export const MadeKey: FC<{ c: RequestContext; made: CreatedKey; back: string; se
           <h2>Log in with docker</h2>
           <p>docker asks for the password: paste the key.</p>
           <Command command={`docker login -u ${loginNameOf(key.owner)} ${host}`} />
-          <details class="more">
+          <details class="fold">
             <summary>For clients of Amazon ECR</summary>
             <dl class="facts">
               <dt>Access key ID</dt>

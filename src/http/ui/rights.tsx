@@ -1,6 +1,6 @@
 /** Rights in forms and pages: presets for repositories, and statements as JSON. */
 import type { FC } from 'hono/jsx';
-import type { SentStatement, ShownStatement } from '../../contract/statements.ts';
+import type { SentStatement } from '../../contract/statements.ts';
 import { parseStrictJson } from '../../oci/json.ts';
 import { PRESETS, type Preset } from '../../vocabulary/actions.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
@@ -79,7 +79,7 @@ export const PresetFields: FC<{ all?: string; namespace: string; refused?: Refus
 
 /** Statements as JSON, folded away. They replace the preset. */
 export const JsonLimits: FC<{ refused?: Refused | undefined }> = ({ refused }) => (
-  <details class="more" open={(refused?.value('statements') ?? '') !== ''}>
+  <details class="fold" open={(refused?.value('statements') ?? '') !== ''}>
     <summary>Limit it by statements instead</summary>
     <TextArea
       name="statements"
@@ -100,8 +100,15 @@ export function actionsText(actions: readonly string[]): string {
   return preset?.[0] ?? actions.join(', ');
 }
 
+interface Said {
+  effect: 'allow' | 'deny';
+  actions: readonly string[];
+  repositories?: readonly string[] | undefined;
+  tags?: readonly string[] | undefined;
+}
+
 /** One statement in words. */
-export const StatementText: FC<{ statement: Omit<ShownStatement, 'principals'> }> = ({ statement }) => {
+export const StatementText: FC<{ statement: Said }> = ({ statement }) => {
   const { effect, actions, repositories = [], tags } = statement;
   return (
     <span>

@@ -123,8 +123,8 @@ function Members({ c, organization, members, invitations, last, next, refused }:
 function InviteForm({ c, organization, refused }: { c: RequestContext; organization: string; refused: Refused | undefined }) {
   const { administrator } = callOf(c).authority;
   return (
-    <details class="more" open={refused !== undefined}>
-      <summary>{administrator ? 'Add a member' : 'Invite a member'}</summary>
+    <details class="fold" open={refused !== undefined}>
+      <summary class="button main">{administrator ? 'Add a member' : 'Invite a member'}</summary>
       <form method="post" action={organizationAt(organization, 'members')} class="panel narrow-panel">
         <Input
           name="user"

@@ -62,8 +62,8 @@ export const PolicyForms: FC<PolicyProps> = ({
         </li>
       ))}
     </ul>
-    <details class="more" open={refused !== undefined && !refused.value('statements')}>
-      <summary>Give a right</summary>
+    <details class="fold" open={refused !== undefined && !refused.value('statements')}>
+      <summary class="button">Give a right</summary>
       <form method="post" action={action}>
         <input type="hidden" name="version" value={String(version)} />
         <PresetFields namespace={organization} refused={refused} />
@@ -72,7 +72,7 @@ export const PolicyForms: FC<PolicyProps> = ({
         </button>
       </form>
     </details>
-    <details class="more" open={Boolean(refused?.value('statements'))}>
+    <details class="fold" open={Boolean(refused?.value('statements'))}>
       <summary>All statements as JSON</summary>
       <form method="post" action={action}>
         <input type="hidden" name="version" value={String(version)} />

@@ -130,8 +130,8 @@ const COLUMNS: Column<Robot>[] = [
 function Robots({ c, organization, robots, last, next, refused }: RobotsProps) {
   return (
     <OrganizationPage c={c} organization={organization} tab="robots" json="robots">
-      <details class="more" open={refused !== undefined}>
-        <summary>Create a robot</summary>
+      <details class="fold" open={refused !== undefined}>
+        <summary class="button main">Create a robot</summary>
         <form method="post" action={organizationAt(organization, 'robots')} class="panel narrow-panel">
           <Refusals refused={refused} />
           <Input name="name" label="Name" max={64} mono required refused={refused} />
@@ -195,8 +195,8 @@ function RobotView({ c, robot, keys, last, next, policy, refusals = {} }: RobotP
       {keys.length === 0 ? <p class="soft">None yet. The robot logs in with a key.</p> : <KeyTable keys={keys} />}
       <Pager path={at(subject)} query={{}} last={last} next={next} />
       {disabled ? null : (
-        <details class="more spaced" open={refusals.keys !== undefined}>
-          <summary>New access key</summary>
+        <details class="fold spaced" open={refusals.keys !== undefined}>
+          <summary class="button main">New access key</summary>
           <div class="narrow-panel">
             <NewKeyForm c={c} action={at(subject, '/keys')} owner={subject} refused={refusals.keys} />
           </div>
@@ -219,7 +219,7 @@ function RobotView({ c, robot, keys, last, next, policy, refusals = {} }: RobotP
 function Settings({ robot, refusals }: { robot: Robot; refusals: Partial<Record<Part, Refused>> }) {
   const version = String(robot.version);
   return (
-    <section class="panel danger">
+    <section class="panel">
       <h2>Settings</h2>
       <form method="post" action={at(robot.subject)}>
         <Refusals refused={refusals.settings} />
@@ -238,7 +238,7 @@ function Settings({ robot, refusals }: { robot: Robot; refusals: Partial<Record<
           tone={robot.disabled ? 'main' : 'danger'}
         />
       </div>
-      <details class="more spaced" open={refusals.deletion !== undefined}>
+      <details class="fold spaced" open={refusals.deletion !== undefined}>
         <summary>Delete the robot</summary>
         <form method="post" action={at(robot.subject, '/deletion')}>
           <Refusals refused={refusals.deletion} />

@@ -50,7 +50,6 @@ function Settings({ c, organization, saving, deletion }: Props) {
     <OrganizationPage c={c} organization={name} tab="settings" json="">
       <div class="narrow-panel">
         <form method="post" action={organizationAt(name, 'settings')} class="panel">
-          <h2>Description</h2>
           <Refusals refused={saving} />
           <input type="hidden" name="version" value={String(version)} />
           <Input name="description" label="Description" value={description} max={200} refused={saving} />

@@ -136,8 +136,8 @@ function Teams({ c, organization, teams, last, next, refused }: TeamsProps) {
   return (
     <OrganizationPage c={c} organization={organization} tab="teams" json="teams">
       {isOwnerOf(c, organization) ? (
-        <details class="more" open={refused !== undefined}>
-          <summary>Create a team</summary>
+        <details class="fold" open={refused !== undefined}>
+          <summary class="button main">Create a team</summary>
           <form method="post" action={organizationAt(organization, 'teams')} class="panel narrow-panel">
             <Refusals refused={refused} />
             <Input name="name" label="Name" max={64} mono required refused={refused} />
@@ -258,7 +258,7 @@ function MembersOf({ c, team, members, isOwner, refused, children }: MembersOfPr
 
 function Settings({ team, refusals }: { team: Team; refusals: Partial<Record<Part, Refused>> }) {
   return (
-    <section class="panel danger">
+    <section class="panel">
       <h2>Settings</h2>
       <form method="post" action={at(team.subject)}>
         <Refusals refused={refusals.settings} />
@@ -266,7 +266,7 @@ function Settings({ team, refusals }: { team: Team; refusals: Partial<Record<Par
         <Input name="description" label="Description" value={team.description} max={200} refused={refusals.settings} />
         <button type="submit">Save</button>
       </form>
-      <details class="more spaced" open={refusals.deletion !== undefined}>
+      <details class="fold spaced" open={refusals.deletion !== undefined}>
         <summary>Delete the team</summary>
         <form method="post" action={at(team.subject, '/deletion')}>
           <Refusals refused={refusals.deletion} />

@@ -1,0 +1,231 @@
+/** The trust rules of an organization, and the form that makes one for a CI platform. */
+import { Hono } from 'hono';
+import { listTrustRules, putTrustRule, ruleSubject, type TrustRule } from '../../../app/trust-rules.ts';
+import { parseName } from '../../../vocabulary/names.ts';
+import { type AppEnv, callOf, type RequestContext } from '../../context.ts';
+import { type Form, readForm } from '../forms.ts';
+import { render, seeOther } from '../page.tsx';
+import { organizationAt } from '../parts/addresses.ts';
+import { Checkbox, Input, Refusals, type Refused } from '../parts/form.tsx';
+import { type Column, Empty, Pager, Table } from '../parts/table.tsx';
+import { Chip, Foreign } from '../parts/text.tsx';
+import { statusOf, tried } from '../refused.tsx';
+import { wordsIn } from '../rights.tsx';
+import { OrganizationPage, organizationIn } from './frame.tsx';
+import { PLATFORMS, type PlatformName, platformNamed, platformOf, ruleOf } from './platforms.ts';
+
+const PAGE_SIZE = 50;
+
+const RULES = '/organizations/:organization/trust-rules';
+
+export const trustRuleListPages = new Hono<AppEnv>()
+  .get(RULES, async (c) => {
+    const organization = organizationIn(c);
+    const last = c.req.query('last');
+    const { items, more } = await listTrustRules(callOf(c), organization, { after: last ?? '', limit: PAGE_SIZE });
+    const end = items.at(-1);
+    const next = more && end ? ruleName(end.subject) : null;
+    return render(c, <Rules c={c} organization={organization} items={items} last={last} next={next} />);
+  })
+  .get(`${RULES}/-/new`, (c) => render(c, <NewRule c={c} platform={platformNamed(c.req.query('platform'))} />))
+  .post(`${RULES}/-/new`, async (c) => {
+    const form = await readForm(c);
+    const platform = platformNamed(form.text('platform'));
+    const outcome = await tried(form, () => create(c, platform, form));
+    if ('done' in outcome) return seeOther(ruleAt(outcome.done.subject), 'created');
+    return render(c, <NewRule c={c} platform={platform} refused={outcome.refused} />, statusOf(outcome.refused.refusal));
+  });
+
+async function create(c: RequestContext, platform: PlatformName, form: Form): Promise<TrustRule> {
+  const subject = ruleSubject(organizationIn(c), parseName(form.text('name')));
+  const wanted = ruleOf(platform, (name) => form.text(name), {
+    repositories: wordsIn(form.raw('repositories')),
+    branch: form.text('branch'),
+    tags: wordsIn(form.raw('tags')),
+    pullRequests: form.has('pull-requests'),
+  });
+  const { rule } = await putTrustRule(callOf(c), subject, wanted, 0);
+  return rule;
+}
+
+export function ruleName(subject: string): string {
+  return subject.split(/[:/]/).at(-1) ?? '';
+}
+
+/** @param rule the subject of a rule of an organization */
+export function ruleAt(rule: string, below = ''): string {
+  const [, organization = '', name = ''] = rule.split(/[:/]/);
+  return organizationAt(organization, `trust-rules/${name}${below}`);
+}
+
+interface RulesProps {
+  c: RequestContext;
+  organization: string;
+  items: TrustRule[];
+  last: string | undefined;
+  next: string | null;
+}
+
+const COLUMNS: Column<TrustRule>[] = [
+  {
+    head: 'Rule',
+    cell: ({ subject, description }) => (
+      <>
+        <a class="strong" href={ruleAt(subject)} data-row>
+          {ruleName(subject)}
+        </a>
+        {description === '' ? null : (
+          <span class="soft">
+            <Foreign text={description} />
+          </span>
+        )}
+      </>
+    ),
+  },
+  { head: 'Platform', cell: ({ issuer, claims }) => <PlatformText issuer={issuer} claims={claims} /> },
+  { head: 'Jobs', cell: ({ claims }) => <Foreign text={conditionsText(claims)} /> },
+  { head: 'State', cell: ({ disabled }) => (disabled ? <Chip tone="bad">disabled</Chip> : <Chip tone="good">active</Chip>) },
+];
+
+export function PlatformText({ issuer, claims }: { issuer: string; claims: object }) {
+  const platform = platformOf(issuer, claims);
+  return platform === null ? <Foreign text={issuer} /> : <span title={issuer}>{PLATFORMS[platform].label}</span>;
+}
+
+/** Conditions in words: `repository_id 123`. */
+export function conditionsText(conditions: Record<string, string | readonly string[]>): string {
+  return Object.entries(conditions)
+    .map(([claim, value]) => `${claim} ${[value].flat().join(' or ')}`)
+    .join(', ');
+}
+
+function Rules({ c, organization, items, last, next }: RulesProps) {
+  return (
+    <OrganizationPage
+      c={c}
+      organization={organization}
+      tab="trust-rules"
+      json="trust-rules"
+      actions={
+        <a class="button main" href={organizationAt(organization, 'trust-rules/-/new')}>
+          New trust rule
+        </a>
+      }
+    >
+      {items.length === 0 ? (
+        <Empty title="No trust rules yet">
+          <p>With a trust rule, CI jobs of GitHub, GitLab, Buildkite or CircleCI push and pull without a stored secret.</p>
+        </Empty>
+      ) : (
+        <Table caption={`Trust rules of ${organization}`} columns={COLUMNS} items={items} />
+      )}
+      <Pager path={organizationAt(organization, 'trust-rules')} query={{}} last={last} next={next} />
+    </OrganizationPage>
+  );
+}
+
+interface NewRuleProps {
+  c: RequestContext;
+  platform: PlatformName;
+  refused?: Refused | undefined;
+}
+
+function NewRule({ c, platform, refused }: NewRuleProps) {
+  const organization = organizationIn(c);
+  const path = organizationAt(organization, 'trust-rules/-/new');
+  return (
+    <OrganizationPage c={c} organization={organization} tab="trust-rules" title="New trust rule">
+      <section class="narrow-panel">
+        <h2 class="sub">New trust rule</h2>
+        <nav class="tabs" aria-label="Platform">
+          {Object.entries(PLATFORMS).map(([name, { label }]) => (
+            <a href={`${path}?platform=${name}`} aria-current={name === platform ? 'page' : undefined}>
+              {label}
+            </a>
+          ))}
+        </nav>
+        <form method="post" action={path} class="panel">
+          <Refusals refused={refused} />
+          <input type="hidden" name="platform" value={platform} />
+          <RuleFields organization={organization} platform={platform} refused={refused} />
+          <button type="submit" class="main">
+            Make trust rule
+          </button>
+          <p class="hint">The next page shows what to paste into the workflow.</p>
+        </form>
+      </section>
+    </OrganizationPage>
+  );
+}
+
+function RuleFields({ organization, platform, refused }: Omit<NewRuleProps, 'c'> & { organization: string }) {
+  const { fields, pullRequest } = PLATFORMS[platform];
+  return (
+    <>
+      <Input
+        name="name"
+        label="Name of the rule"
+        hint="Events name it as who pushed."
+        value={platform}
+        max={64}
+        mono
+        required
+        refused={refused}
+      />
+      {fields.map((field) => (
+        <Input
+          name={field.name}
+          label={field.label}
+          hint={field.hint}
+          value={'value' in field ? field.value : ''}
+          max={255}
+          mono
+          required
+          refused={refused}
+        />
+      ))}
+      <WhatTheyDo organization={organization} refused={refused} />
+      {pullRequest === null ? null : (
+        <Checkbox
+          name="pull-requests"
+          label="Jobs of pull requests pull too"
+          hint="Also those that people from outside have opened."
+        />
+      )}
+    </>
+  );
+}
+
+function WhatTheyDo({ organization, refused }: { organization: string; refused: Refused | undefined }) {
+  return (
+    <>
+      <Input
+        name="repositories"
+        label="Image repositories"
+        hint="Names or patterns, separated by spaces. All jobs pull them."
+        value={`${organization}/*`}
+        max={2000}
+        mono
+        required
+        refused={refused}
+      />
+      <Input
+        name="branch"
+        label="Branch that pushes"
+        hint="Empty: no job pushes."
+        value="main"
+        max={255}
+        mono
+        refused={refused}
+      />
+      <Input
+        name="tags"
+        label="Tags that it pushes"
+        hint="Such as v* main-*. Empty: all tags."
+        max={500}
+        mono
+        refused={refused}
+      />
+    </>
+  );
+}

@@ -1,0 +1,12 @@
+/** The reader of a page that only administrators know of. */
+import type { Call } from '../../../app/call.ts';
+import { Refusal } from '../../../vocabulary/refusal.ts';
+import { callOf, type RequestContext } from '../../context.ts';
+
+/** Returns the context of an administrator. @throws not-found for others: these pages do not exist for them */
+export function administratorCall(c: RequestContext): Call {
+  const call = callOf(c);
+  const { administrator, bounds } = call.authority;
+  if (!administrator || bounds.length > 0) throw new Refusal('not-found');
+  return call;
+}
