@@ -26,6 +26,7 @@ import { homePages } from './ui/home/pages.ts';
 import { organizationPages } from './ui/organizations/pages.ts';
 import { seeOther } from './ui/page.tsx';
 import { pageOfReference } from './ui/pasted.ts';
+import { permissionPages } from './ui/permissions/pages.ts';
 import { refusedPage } from './ui/refused.tsx';
 import { repositoryPages } from './ui/repositories/pages.ts';
 import { authenticatePage } from './ui/session.ts';
@@ -183,6 +184,7 @@ const pages = [
   ...peoplePages,
   ...webhookConsolePages,
   ...activityConsolePages,
+  ...permissionPages,
   ...repositoryPages,
 ];
 for (const resource of pages) mount('', resource, CONSOLE);

@@ -186,6 +186,8 @@ export const PAGES: typeof ROUTES = {
 
   '/repositories': { GET: 'anyone' },
   '/repositories/-/new': { GET: 'login', POST: 'login' },
+  '/repositories/:name{.+}/-/permissions': { GET: 'admin', POST: 'admin' },
+  '/repositories/:name{.+}/-/permissions/explain': { GET: 'admin' },
   '/repositories/:name{.+}/-/about': { GET: 'pull', POST: 'admin' },
   '/repositories/:name{.+}/-/settings': { GET: 'admin', POST: 'admin' },
   '/repositories/:name{.+}': { GET: 'pull' },

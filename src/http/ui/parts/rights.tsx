@@ -7,6 +7,7 @@ import { Chip } from './text.tsx';
 export function principalText(principal: string): string {
   const [kind = '', name = ''] = principal.split(/:(.*)/s);
   if (principal === '*') return 'everybody';
+  if (!principal.includes(':')) return principal;
   if (kind === 'user') return name;
   if (kind === 'organization') return `members of ${name}`;
   return `${kind === 'ci' ? 'trust rule' : kind} ${name}`;
