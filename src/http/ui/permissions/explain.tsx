@@ -57,7 +57,9 @@ async function answerTo(
     return { done: await explain(callOf(c), question) };
   } catch (error) {
     if (!isRefusal(error, 'request-invalid')) throw error;
-    return { refused: { refusal: error, value: (field) => c.req.query(field) ?? '' } };
+    return {
+      refused: { refusal: error, value: (field) => c.req.query(field) ?? '', all: (field) => c.req.queries(field) ?? [] },
+    };
   }
 }
 
