@@ -7,11 +7,12 @@ import { isRepositoryName } from '../../oci/name.ts';
 import { isTag } from '../../oci/reference.ts';
 import { imageAt, repositoryAt, tagAt } from './parts/addresses.ts';
 
-/** The path of the page of a reference; `null` if the text is no reference to a repository with a namespace. */
+/** The path of the page of a reference; `null` if the text is no reference. */
 export function pageOfReference(text: string): string | null {
   const [named = '', digest] = text.split('@', 2);
   const [, name = '', tag] = /^(.*?)(?::([^/:]*))?$/.exec(named) ?? [];
-  if (!isRepositoryName(name) || !name.includes('/')) return null;
+  // A single word without a tag or digest may be anything.
+  if (!isRepositoryName(name) || (named === name && digest === undefined && !name.includes('/'))) return null;
   if (digest !== undefined) return isDigest(digest) ? imageAt(name, digest) : null;
   if (tag !== undefined) return isTag(tag) ? tagAt(name, tag) : null;
   return repositoryAt(name);

@@ -239,6 +239,7 @@ describe('a reference in the address bar', () => {
   const digest = `sha256:${'a'.repeat(64)}`;
   test.each([
     ['/alice/api', '/repositories/alice/api'],
+    ['/hello-world:v1', '/repositories/hello-world/-/tags/v1'],
     ['/alice/api:v1.2', '/repositories/alice/api/-/tags/v1.2'],
     [`/alice/api@${digest}`, `/repositories/alice/api/-/images/${digest}`],
     [`/alice/api:v1@${digest}`, `/repositories/alice/api/-/images/${digest}`],
