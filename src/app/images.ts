@@ -2,13 +2,15 @@
 import { imageListQuery, tagListQuery } from '../contract/images.ts';
 import { valid } from '../contract/valid.ts';
 import type { Actor } from '../events/event.ts';
+import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import type { Reference } from '../oci/reference.ts';
 import type { ManifestFacts } from '../registry/images/facts.ts';
-import { describeImage, type Image } from '../registry/images/image.ts';
+import { describeImage, describeWholeImage, type Image, type WholeImage } from '../registry/images/image.ts';
 import { type ListedImage, listImages as listStoredImages } from '../registry/images/image-list.ts';
 import { type ListedTag, listTagDetails as listStored, type TagPlace } from '../registry/images/tag-list.ts';
 import type { Tagging } from '../registry/images/tagging.ts';
+import { getManifest } from '../registry/manifests/manifests.ts';
 import { IMAGES_DEFAULT, type TagOrder } from '../vocabulary/images.ts';
 import { maySeeActors, requireRight } from './access.ts';
 import type { Call } from './call.ts';
@@ -23,6 +25,7 @@ type Shown<T extends Tagged> = Omit<T, 'tagged'> & { tagged: (Omit<Tagging, 'by'
 export type TagDetails = Shown<ListedTag>;
 export type ImageSummary = Shown<ListedImage>;
 export type ImageDetails = Shown<Image>;
+export type WholeImageDetails = Shown<WholeImage>;
 
 /** @throws repository-unknown, request-invalid, too-much-work if there are too many tags to sort by version */
 export async function listTagDetails(
@@ -65,6 +68,22 @@ export async function listImages(
 export async function getImage(call: Call, repository: RepositoryName, reference: Reference): Promise<ImageDetails> {
   requireRight(call, 'pull', repository);
   return shown(call, repository, await describeImage(call.env, repository, reference, call.work));
+}
+
+/** As `getImage`, with the text of the config, and with the tags that attach something. @throws manifest-unknown */
+export async function getWholeImage(call: Call, repository: RepositoryName, reference: Reference): Promise<WholeImageDetails> {
+  requireRight(call, 'pull', repository);
+  return shown(call, repository, await describeWholeImage(call.env, repository, reference, call.work));
+}
+
+/** The document of a manifest, to look at: this is no pull. @throws manifest-unknown */
+export async function readManifest(
+  call: Call,
+  repository: RepositoryName,
+  reference: Reference,
+): Promise<{ digest: Digest; mediaType: string; size: number; text: string }> {
+  requireRight(call, 'pull', repository);
+  return getManifest(call.env, repository, reference, call.now);
 }
 
 function shown<T extends Tagged>(call: Call, repository: RepositoryName, item: T): Shown<T> {

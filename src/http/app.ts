@@ -23,6 +23,7 @@ import { accountPages } from './ui/account/pages.ts';
 import { activityConsolePages } from './ui/activity/pages.ts';
 import { ownForms } from './ui/forms.ts';
 import { homePages } from './ui/home/pages.ts';
+import { imagesPages } from './ui/images/pages.ts';
 import { organizationPages } from './ui/organizations/pages.ts';
 import { seeOther } from './ui/page.tsx';
 import { pageOfReference } from './ui/pasted.ts';
@@ -185,6 +186,7 @@ const pages = [
   ...webhookConsolePages,
   ...activityConsolePages,
   ...permissionPages,
+  ...imagesPages,
   ...repositoryPages,
 ];
 for (const resource of pages) mount('', resource, CONSOLE);

@@ -25,3 +25,18 @@ export function beginningOf(digest: Digest): string {
 export function tagsAttachableTo(digest: Digest): Tag[] {
   return SUFFIXES.map((suffix) => `${beginningOf(digest).replace(':', '-')}${suffix}` as Tag);
 }
+
+/** What an artifact is to the image that it is attached to. */
+export type AttachmentKind = 'signature' | 'SBOM' | 'attestation' | 'other';
+
+const KINDS: readonly (readonly [RegExp, AttachmentKind])[] = [
+  [/spdx|cyclonedx|\bsyft\b|sbom/i, 'SBOM'],
+  [/signature|simplesigning|\bsig\b|pgp/i, 'signature'],
+  [/in-toto|attestation|provenance|sigstore\.bundle|slsa|\bvex\b/i, 'attestation'],
+];
+
+/** Tells the kind of an attachment. @param type its artifact type or media type, or the tag that attaches it */
+export function attachmentKind(type: string): AttachmentKind {
+  if (type.endsWith('.att')) return 'attestation';
+  return KINDS.find(([pattern]) => pattern.test(type))?.[1] ?? 'other';
+}

@@ -27,3 +27,6 @@ export const SCANNED_IMAGES_MAX = 2000;
 
 /** Manifests of a repository that are counted for a layer that they share. */
 export const SHARED_MAX = 10;
+
+/** Bytes of a config that is read for the page of an image. */
+export const CONFIG_MAX_BYTES = 1024 * 1024;

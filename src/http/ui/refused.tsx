@@ -29,7 +29,7 @@ export function refusedPage(c: RequestContext, refusal: Refusal): Response {
   const status = isAbsent ? 404 : statusOf(refusal);
   const response = render(
     c,
-    <Page c={c} title={isAbsent ? 'Not found' : 'Refused'}>
+    <Page c={c} title={status === 404 ? 'Not found' : 'Refused'}>
       {isAbsent ? <Absent /> : <Explained c={c} refusal={refusal} status={status} />}
     </Page>,
     status,
@@ -57,7 +57,7 @@ function Explained({ c, refusal, status }: { c: RequestContext; refusal: Refusal
   const isOurs = status >= 500;
   return (
     <section class="plain">
-      <h1>{isOurs ? 'The registry cannot answer now' : status === 403 ? 'You may not do this' : 'This was refused'}</h1>
+      <h1>{headingOf(status)}</h1>
       <p>{sentence(refusal.message)}</p>
       {isOurs || status === 429 ? (
         <p>
@@ -69,6 +69,12 @@ function Explained({ c, refusal, status }: { c: RequestContext; refusal: Refusal
       </p>
     </section>
   );
+}
+
+function headingOf(status: number): string {
+  if (status >= 500) return 'The registry cannot answer now';
+  if (status === 404) return 'There is nothing here';
+  return status === 403 ? 'You may not do this' : 'This was refused';
 }
 
 /**

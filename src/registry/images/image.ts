@@ -6,9 +6,9 @@ import { type Background, newBatch } from '../../events/batch.ts';
 import { prepare } from '../../events/sql.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
-import type { Reference } from '../../oci/reference.ts';
+import type { Reference, Tag } from '../../oci/reference.ts';
 import { readText } from '../../storage/objects.ts';
-import { SHARED_MAX } from '../../vocabulary/images.ts';
+import { CONFIG_MAX_BYTES, SHARED_MAX } from '../../vocabulary/images.ts';
 import { unknownManifest } from '../manifests/manifests.ts';
 import { REPOSITORY_ID } from '../repositories/repositories.ts';
 import { type Blob, type ImageDocument, platformInConfig, readDocument } from './document.ts';
@@ -31,6 +31,14 @@ export interface Image extends ListedImage {
   attestationList: { digest: Digest; about: string | null }[];
   /** True if something of the document was left out or cut. */
   truncated: boolean;
+}
+
+/** An image with what its page shows besides: the config as text, and what is attached by a tag. */
+export interface WholeImage extends Image {
+  /** `null`: there is none, it is longer than `CONFIG_MAX_BYTES`, or its object is missing. */
+  configText: string | null;
+  /** Signatures, attestations and SBOMs that a tag attaches, like `sha256-….sig`. */
+  attachedTags: { tag: Tag; digest: Digest }[];
 }
 
 /** Layers whose sharing is counted: each takes some rows. */
@@ -84,32 +92,63 @@ const REFERRERS = (digest: string) => `SELECT digest, artifact_type AS artifactT
   FROM manifests INDEXED BY manifests_by_subject WHERE repository_id = ${REPOSITORY_ID} AND subject = ${digest}
   ORDER BY artifact_type, digest LIMIT ${REFERRERS_SHOWN}`;
 
-/** SQL on manifest `m`: the object of an image's config, if its platform is not known yet. */
-const CONFIG_KEY = `iif(m.platform IS NULL, (SELECT b.object_key FROM repository_blobs l
-  CROSS JOIN blobs b ON b.digest = l.digest AND b.missing_since IS NULL
-  WHERE l.digest = m.content ->> '$.config.digest' AND l.repository_id = m.repository_id), NULL)`;
+/** SQL: the tags that attach something to the manifest. Their names end after 64 hex digits of its digest. */
+const attachedTo = (digest: string) => `SELECT t.name AS tag, t.digest
+  FROM (VALUES (''), ('.att'), ('.sbom'), ('.sig')) s CROSS JOIN tags t ON t.repository_id = ${REPOSITORY_ID}
+  AND t.name = replace(substr(${digest}, 1, 71), ':', '-') || s.column1`;
 
-/**
- * The first time that an image without an index is described, its config is read, and its platform kept for lists.
- * @throws manifest-unknown
- */
+/** Bytes of a config that is read. That of an ordinary image has a few thousand. */
+const PLATFORM_MAX_BYTES = 256 * 1024;
+
+/** SQL on manifest `m`: the object of its config, if that is not longer than `max` bytes. */
+const configKey = (max: number) => `(SELECT b.object_key FROM repository_blobs l
+  CROSS JOIN blobs b ON b.digest = l.digest AND b.missing_since IS NULL AND b.size <= ${max}
+  WHERE l.digest = m.content ->> '$.config.digest' AND l.repository_id = m.repository_id)`;
+
+/** The config is read if the platform of the image is not known. */
+const CONFIG_KEY = `iif(m.platform IS NULL, ${configKey(PLATFORM_MAX_BYTES)}, NULL)`;
+
+/** @throws manifest-unknown */
 export async function describeImage(
   env: Stores,
   repository: RepositoryName,
   reference: Reference,
   work: Background,
 ): Promise<Image> {
+  const { configText: _, attachedTags: __, ...image } = await describe(env, repository, reference, { work, isWhole: false });
+  return image;
+}
+
+/** @throws manifest-unknown */
+export function describeWholeImage(
+  env: Stores,
+  repository: RepositoryName,
+  reference: Reference,
+  work: Background,
+): Promise<WholeImage> {
+  return describe(env, repository, reference, { work, isWhole: true });
+}
+
+/** The first time that an image without an index is described, its config is read, and its platform kept for lists. */
+async function describe(
+  env: Stores,
+  repository: RepositoryName,
+  reference: Reference,
+  { work, isWhole }: { work: Background; isWhole: boolean },
+): Promise<WholeImage> {
   const digest = digestSql(reference);
   const parameters = { repository, reference: reference.tag ?? reference.digest };
   const batch = newBatch(env);
   const image = batch.query<ImageRow & { content: string | null; objectKey: string | null; configKey: string | null }>(
-    `SELECT ${IMAGE}, m.content, m.object_key AS objectKey, ${CONFIG_KEY} AS configKey
+    `SELECT ${IMAGE}, m.content, m.object_key AS objectKey,
+       ${isWhole ? configKey(CONFIG_MAX_BYTES) : CONFIG_KEY} AS configKey
      ${found(digest)}`,
     parameters,
   );
   const shared = batch.query<{ digest: Digest; sharedBy: number }>(sharing(digest), parameters);
   const bytes = batch.query<{ inAll: number | null; alone: number | null }>(sums(digest), parameters);
   const referrers = batch.query<Image['referrerList'][number]>(REFERRERS(digest), parameters);
+  const attached = isWhole ? batch.query<WholeImage['attachedTags'][number]>(attachedTo(digest), parameters) : null;
   const results = await batch.commit();
   const row = results.first(image);
   const text = row && (row.content ?? (await readText(env, row.objectKey ?? '')));
@@ -118,7 +157,9 @@ export async function describeImage(
   const sharedBy = new Map(results.of(shared).map((layer) => [layer.digest, layer.sharedBy]));
   const sum = results.first(bytes);
   const listed = imageOf(row);
-  const platform = listed.kind === 'image' ? await readPlatform(env, row.configKey, document.config) : null;
+  const configText = listed.kind === 'index' || row.configKey === null ? null : await readText(env, row.configKey);
+  const isNew = listed.kind === 'image' && row.platform === null && configText !== null;
+  const platform = isNew ? platformInConfig(configText) : null;
   if (platform !== null) work.waitUntil(keepPlatform(env, repository, row.digest, platform));
   return {
     ...(listed.kind === 'index' ? await wholeIndex(env, repository, listed, document) : wholeImage(listed, document, platform)),
@@ -130,6 +171,8 @@ export async function describeImage(
     referrerList: results.of(referrers),
     attestationList: document.entries.filter(({ attests }) => attests).map(({ digest, about }) => ({ digest, about })),
     truncated: document.truncated,
+    configText,
+    attachedTags: attached === null ? [] : results.of(attached),
   };
 }
 
@@ -164,16 +207,6 @@ async function platformsOf(env: Stores, repository: RepositoryName, entries: Ima
   ).all<{ digest: Digest; size: number | null }>();
   const sizes = new Map(results.map(({ digest, size }) => [digest, size]));
   return listed.map(({ attests: _, about: __, ...entry }) => ({ ...entry, size: sizes.get(entry.digest) ?? null }));
-}
-
-/** Bytes of a config that is read. That of an ordinary image has a few thousand. */
-const CONFIG_MAX_BYTES = 256 * 1024;
-
-/** @param key the object of the config; `null`: there is none, or the platform is known */
-async function readPlatform(env: Stores, key: string | null, config: Blob | null): Promise<string | null> {
-  if (key === null || config === null || config.size > CONFIG_MAX_BYTES) return null;
-  const text = await readText(env, key);
-  return text === null ? null : platformInConfig(text);
 }
 
 async function keepPlatform(

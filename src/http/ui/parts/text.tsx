@@ -95,14 +95,14 @@ export const Command: FC<{ command: string; label?: string }> = ({ command, labe
 );
 
 /** A text from a person or an image. Control characters are shown as symbols, and bidirectional text cannot leave its place. */
-export const Foreign: FC<{ text: string }> = ({ text }) => <bdi>{visible(text)}</bdi>;
+export const Foreign: FC<{ text: string; max?: number }> = ({ text, max }) => <bdi>{visible(text, max)}</bdi>;
 
 /** The maximum number of characters of a text from outside that a page shows. */
 const FOREIGN_MAX = 2000;
 
 /** Replaces control and bidirectional formatting characters by visible symbols, and cuts long texts. */
-export function visible(text: string): string {
-  const shown = text.length > FOREIGN_MAX ? `${text.slice(0, FOREIGN_MAX)}…` : text;
+export function visible(text: string, max = FOREIGN_MAX): string {
+  const shown = text.length > max ? `${text.slice(0, max)}…` : text;
   // Control characters of ASCII have pictures from U+2400 on; all others become U+241B, the picture of "escape".
   return shown.replaceAll(/[\p{Cc}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, (char) =>
     char === '\n' ? '\n' : char < ' ' ? String.fromCharCode(0x2400 + char.charCodeAt(0)) : '\u241b',

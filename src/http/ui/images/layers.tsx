@@ -1,0 +1,141 @@
+/** The layers of an image with their sizes, the steps that made them, and the images that share them. */
+import type { FC } from 'hono/jsx';
+import type { WholeImageDetails } from '../../../app/images.ts';
+import { alignHistory, type BuildRow, type ImageConfig, type Misfit, type Step } from '../../../oci/image-config.ts';
+import { SHARED_MAX } from '../../../vocabulary/images.ts';
+import { type Column, Table } from '../parts/table.tsx';
+import { Bar, Bytes, bytesText, countText, Digest, Foreign } from '../parts/text.tsx';
+
+type Layer = WholeImageDetails['layers'][number];
+type Row = BuildRow<Layer>;
+
+/** Rows on a page. An image has up to 127 layers with docker, and may have more. */
+const ROWS_MAX = 200;
+/** Characters of all steps together, and of one step. */
+const STEPS_LENGTH_MAX = 40_000;
+const STEP_MAX = 4000;
+
+export const Layers: FC<{ image: WholeImageDetails; config: ImageConfig | null }> = ({ image, config }) => {
+  const { layers, kind, truncated } = image;
+  const { rows, misfit } = alignHistory(kind === 'image' ? (config?.history ?? []) : [], layers, !truncated);
+  const shown = rows.slice(0, ROWS_MAX);
+  const largest = Math.max(1, ...layers.map(({ size }) => size));
+  const length = Math.min(STEP_MAX, Math.floor(STEPS_LENGTH_MAX / Math.max(1, shown.length)));
+  return (
+    <section aria-labelledby="layers">
+      <h2 id="layers">
+        {kind === 'artifact' ? 'Content' : 'Layers'} <span class="soft count">{layers.length}</span>
+      </h2>
+      {misfit !== null && kind === 'image' ? <p class="hint">{misfitText(misfit, layers.length, config)}</p> : null}
+      {shown.length === 0 ? (
+        <p class="soft">It has no layers.</p>
+      ) : (
+        <Table
+          caption="Layers, the lowest first"
+          columns={columnsOf({ largest, length, isArtifact: kind === 'artifact' })}
+          items={shown}
+          rowClass={({ layer }) => (layer === null ? 'quiet' : undefined)}
+        />
+      )}
+      {rows.length > ROWS_MAX ? (
+        <p class="hint">
+          The first {ROWS_MAX} of {rows.length.toLocaleString('en')} are shown.
+        </p>
+      ) : null}
+      <Alone image={image} />
+    </section>
+  );
+};
+
+function misfitText(misfit: Misfit, layers: number, config: ImageConfig | null): string {
+  if (config === null) return 'The steps that made the layers are not known: the config of this image cannot be read.';
+  if (misfit.reason === 'none') return 'The steps that made the layers are not known: the config has no history.';
+  const made = countText(misfit.steps, 'step');
+  return (
+    `The steps that made the layers are not shown: the config says that ${made} made a layer, and there ` +
+    `${layers === 1 ? 'is 1 layer' : `are ${layers} layers`}, so nobody can tell which step made which.`
+  );
+}
+
+function Alone({ image: { bytesInAll, bytesAlone } }: { image: WholeImageDetails }) {
+  if (bytesAlone === null || bytesInAll === null) return null;
+  if (bytesAlone === bytesInAll) {
+    return <p>This image alone keeps all of its {bytesText(bytesInAll)}: it shares nothing in this repository.</p>;
+  }
+  return (
+    <p>
+      This image alone keeps <Bytes value={bytesAlone} />. The other <Bytes value={bytesInAll - bytesAlone} /> it shares with
+      other images of this repository.
+    </p>
+  );
+}
+
+function columnsOf(limits: { largest: number; length: number; isArtifact: boolean }): Column<Row>[] {
+  const { largest, length, isArtifact } = limits;
+  return [
+    { head: isArtifact ? 'Type' : 'Step', cell: (row) => <StepOf row={row} length={length} /> },
+    { head: 'Size', cell: ({ layer }) => <SizeOf layer={layer} largest={largest} /> },
+    {
+      head: 'Shared',
+      cell: ({ layer }) => (layer === null ? '' : <span class="nowrap">{sharedText(layer.sharedBy)}</span>),
+    },
+    { head: 'Digest', cell: ({ layer }) => (layer === null ? '' : <Digest digest={layer.digest} />) },
+  ];
+}
+
+function StepOf({ row: { step, layer }, length }: { row: Row; length: number }) {
+  if (step !== null) return <StepText step={step} length={length} />;
+  return <code>{layer === null ? '' : <Foreign text={layer.mediaType} />}</code>;
+}
+
+function SizeOf({ layer, largest }: { layer: Layer | null; largest: number }) {
+  if (layer === null) return <span class="soft">no layer</span>;
+  return (
+    <span class="sized">
+      <Bar share={layer.size / largest} label={`${bytesText(layer.size)} of ${bytesText(largest)}, the largest`} />
+      <Bytes value={layer.size} />
+    </span>
+  );
+}
+
+function sharedText(sharedBy: number | null): string {
+  if (sharedBy === null) return 'not counted';
+  if (sharedBy <= 1) return 'only here';
+  return sharedBy >= SHARED_MAX ? `in ${SHARED_MAX} or more images` : `in ${sharedBy} images`;
+}
+
+/** Characters of a step that are shown before it is opened. */
+const STEP_SHOWN = 140;
+
+const StepText: FC<{ step: Step; length: number }> = ({ step: { command, buildArguments, comment }, length }) => (
+  <>
+    <Instruction text={command || comment || 'a step without a text'} length={length} />
+    {buildArguments === '' ? null : (
+      <span class="soft">
+        with <Foreign text={buildArguments.slice(0, STEP_SHOWN)} />
+      </span>
+    )}
+  </>
+);
+
+function Instruction({ text, length }: { text: string; length: number }) {
+  if (text.length <= STEP_SHOWN || length <= STEP_SHOWN) {
+    return (
+      <code class="step">
+        <Foreign text={text} max={STEP_SHOWN} />
+      </code>
+    );
+  }
+  return (
+    <details class="step">
+      <summary>
+        <code>
+          <Foreign text={text} max={STEP_SHOWN} />
+        </code>
+      </summary>
+      <pre>
+        <Foreign text={text} max={length} />
+      </pre>
+    </details>
+  );
+}
