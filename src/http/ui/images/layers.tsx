@@ -107,16 +107,18 @@ function sharedText(sharedBy: number | null): string {
 /** Characters of a step that are shown before it is opened. */
 const STEP_SHOWN = 140;
 
-const StepText: FC<{ step: Step; length: number }> = ({ step: { command, buildArguments, comment }, length }) => (
-  <>
-    <Instruction text={command || comment || 'a step without a text'} length={length} />
-    {buildArguments === '' ? null : (
-      <span class="soft">
-        with <Foreign text={buildArguments.slice(0, STEP_SHOWN)} />
-      </span>
-    )}
-  </>
-);
+function StepText({ step: { command, buildArguments, comment }, length }: { step: Step; length: number }) {
+  return (
+    <>
+      <Instruction text={command || comment || 'a step without a text'} length={length} />
+      {buildArguments === '' ? null : (
+        <span class="soft">
+          with <Foreign text={buildArguments.slice(0, STEP_SHOWN)} />
+        </span>
+      )}
+    </>
+  );
+}
 
 function Instruction({ text, length }: { text: string; length: number }) {
   if (text.length <= STEP_SHOWN || length <= STEP_SHOWN) {
