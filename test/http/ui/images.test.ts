@@ -79,7 +79,7 @@ describe('the page of an image', () => {
 
   test('shows layers without steps if the history does not fit, and says why', async () => {
     const page = await pageOf({ history: steps(3) });
-    expect(page).toContain('the config says that 3 steps made a layer, and there are 2 layers');
+    expect(page).toContain('3 steps of the config made a layer, and the image has 2 layers');
     expect(page).not.toContain('RUN step');
   });
 

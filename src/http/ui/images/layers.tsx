@@ -50,11 +50,8 @@ export const Layers: FC<{ image: WholeImageDetails; config: ImageConfig | null }
 function misfitText(misfit: Misfit, layers: number, config: ImageConfig | null): string {
   if (config === null) return 'The steps that made the layers are not known: the config of this image cannot be read.';
   if (misfit.reason === 'none') return 'The steps that made the layers are not known: the config has no history.';
-  const made = countText(misfit.steps, 'step');
-  return (
-    `The steps that made the layers are not shown: the config says that ${made} made a layer, and there ` +
-    `${layers === 1 ? 'is 1 layer' : `are ${layers} layers`}, so nobody can tell which step made which.`
-  );
+  const [made, there] = [countText(misfit.steps, 'step'), countText(layers, 'layer')];
+  return `The steps are not shown: ${made} of the config made a layer, and the image has ${there}. Nobody can tell which fit.`;
 }
 
 function Alone({ image: { bytesInAll, bytesAlone } }: { image: WholeImageDetails }) {
