@@ -181,6 +181,7 @@ const pages = [
   // Fixed addresses come before the page of a repository.
   ...homePages,
   ...accountPages,
+  ...imagesPages,
   ...organizationPages,
   ...peoplePages,
   ...webhookConsolePages,

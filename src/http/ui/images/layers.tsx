@@ -82,7 +82,11 @@ function columnsOf(limits: { largest: number; length: number; isArtifact: boolea
 
 function StepOf({ row: { step, layer }, length }: { row: Row; length: number }) {
   if (step !== null) return <StepText step={step} length={length} />;
-  return <code>{layer === null ? '' : <Foreign text={layer.mediaType} />}</code>;
+  return (
+    <code>
+      <Foreign text={layer?.mediaType ?? ''} />
+    </code>
+  );
 }
 
 function SizeOf({ layer, largest }: { layer: Layer | null; largest: number }) {
