@@ -187,7 +187,6 @@ const pages = [
   ...webhookConsolePages,
   ...activityConsolePages,
   ...permissionPages,
-  ...imagesPages,
   ...repositoryPages,
 ];
 for (const resource of pages) mount('', resource, CONSOLE);
