@@ -1,7 +1,7 @@
 /**
  * The page on which a user accepts an invitation. The token follows the `#` of the link, and browsers do not send that part. A
  * script reads the token, and sends it only when the user presses the button. So a mail scanner that opens the link does not
- * use up the invitation.
+ * use up the invitation. Afterwards the page signs the user in with the key just made, which is sent in the body of a form.
  */
 import { Hono } from 'hono';
 import { html, raw } from 'hono/html';
@@ -77,7 +77,24 @@ ${field('secret', 'Access key: your password')}
 ${field('login', 'To log in with docker')}
 </dl>
 <p>docker asks for the password then: paste the access key. It is good until <span id="expires"></span>.</p>
+${signIn()}
 </section>`;
+}
+
+/**
+ * The form that signs in. Its fields are for password managers, which offer to save them when the form is sent. The script
+ * sends the form, since the policy of this page allows no form to lead away from it.
+ */
+function signIn() {
+  return html`<form id="sign-in" method="post" action="/sign-in">
+<div class="visually-hidden" aria-hidden="true">
+<input id="as-name" name="name" type="text" autocomplete="username" tabindex="-1" readonly aria-label="User name">
+<input id="as-key" name="password" type="password" autocomplete="current-password" tabindex="-1" readonly
+  aria-label="Access key">
+</div>
+<p><button type="submit" class="main">I have saved it: sign in</button></p>
+<p id="signed-out" class="warning" role="alert" hidden></p>
+</form>`;
 }
 
 function field(id: string, label: string) {
@@ -188,9 +205,23 @@ function welcome({ user, key, login }) {
   $('name').textContent = user.name;
   $('secret').textContent = key.secret;
   $('login').textContent = login;
+  $('as-name').value = user.name;
+  $('as-key').value = key.secret;
   $('expires').textContent = dateOf(key.expiresAt);
   show('done');
   $('welcome').focus();
+}
+
+async function signIn(event) {
+  event.preventDefault();
+  $('signed-out').hidden = true;
+  try {
+    const body = new URLSearchParams(new FormData(event.target));
+    const response = await fetch('/sign-in', { method: 'POST', redirect: 'manual', body });
+    if (response.type === 'opaqueredirect') return location.assign('/');
+  } catch {}
+  $('signed-out').textContent = 'Signing in did not work here: open the registry by its https address. The access key works.';
+  $('signed-out').hidden = false;
 }
 
 function warn(event) {
@@ -212,6 +243,7 @@ async function copy(button) {
 }
 
 $('accept').addEventListener('click', accept);
+$('sign-in').addEventListener('submit', signIn);
 for (const button of document.querySelectorAll('[data-copy]')) button.addEventListener('click', () => copy(button));
 begin();
 `;

@@ -29,8 +29,8 @@ export const InvitationLink: FC<Props> = ({ c, invited: { user, invitation }, ba
             </Notice>
             <Secret text={`${originOf(c)}/join#${invitation.token}`} label="Copy the link" />
             <p>
-              It works once, until <When at={invitation.expiresAt} />. It gives {user.name} an access key; nobody chooses a
-              password.
+              It works once, and expires <When at={invitation.expiresAt} />. It gives {user.name} an access key; nobody chooses
+              a password.
             </p>
           </>
         )}

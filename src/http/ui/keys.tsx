@@ -130,7 +130,7 @@ export const MadeKey: FC<{ c: RequestContext; made: CreatedKey; back: string; se
             </dl>
           </details>
           <p>
-            It works until <When at={key.expiresAt} />. <a href={back}>I have saved it</a>
+            It expires <When at={key.expiresAt} />. <a href={back}>I have saved it</a>
           </p>
         </div>
       </section>

@@ -79,7 +79,7 @@ function Invitations({ invitations }: { invitations: MemberInvitation[] }) {
       {invitations.map(({ organization, role, invitedBy, expiresAt }) => (
         <form method="post" action={`/account/invitations/${organization}`} class="notice plain invitation">
           <p>
-            <Principal subject={invitedBy} /> invites you to <strong>{organization}</strong> as {role}. Open until{' '}
+            <Principal subject={invitedBy} /> invites you to <strong>{organization}</strong> as {role}. It expires{' '}
             <When at={expiresAt} />.
           </p>
           <p class="actions">

@@ -78,7 +78,7 @@ function Made({ c, password: { token, expiresAt } }: { c: RequestContext; passwo
         <h1>Login password</h1>
         <div class="panel">
           <Notice tone="warn">
-            <strong>Run this now.</strong> The password in it is not shown again, and works until <When at={expiresAt} />.
+            <strong>Run this now.</strong> The password in it is not shown again. It expires <When at={expiresAt} />.
           </Notice>
           <Secret
             text={`echo ${token} | docker login -u ${name} --password-stdin ${hostOf(c)}`}

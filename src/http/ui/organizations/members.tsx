@@ -211,7 +211,7 @@ function invitationColumns(organization: string): Column<MemberInvitation>[] {
     { head: 'User', cell: ({ user }) => <span class="strong">{user}</span> },
     { head: 'Role', cell: ({ role }) => <Chip>{role}</Chip> },
     { head: 'Invited by', cell: ({ invitedBy }) => <Principal subject={invitedBy} /> },
-    { head: 'Open until', cell: ({ expiresAt }) => <When at={expiresAt} /> },
+    { head: 'Expires', cell: ({ expiresAt }) => <When at={expiresAt} /> },
     {
       head: 'Change',
       cell: ({ user }) => (

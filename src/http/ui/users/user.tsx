@@ -86,11 +86,11 @@ function UserView({ c, user, keys, refused }: UserProps) {
         {administrator ? <Chip tone="good">administrator</Chip> : null}
         <UserState user={user} />
         <p class="description">
-          <Foreign text={description} /> Since <When at={createdAt} />.
+          <Foreign text={description} /> The account was made <When at={createdAt} />.
           {invitation === null ? null : (
             <>
               {' '}
-              The invitation is open until <When at={invitation.until} />.
+              The invitation expires <When at={invitation.until} />.
             </>
           )}
         </p>
