@@ -64,10 +64,13 @@ export function indexNames(batch: Batch, repository: string): void {
 /** The maximum number of repositories that an answer or an event lists by name. */
 const LISTED_MAX = 100;
 
-/** SQL: the repositories from `low` to `high` whose policies allow something to a principal from `from` to `before`. */
+/**
+ * SQL: the repositories from `low` to `high` whose policies allow something to a principal from `from` to `before`. The plus
+ * makes SQLite search by the principal, whom few policies name, and not by the repository: an organization can have thousands.
+ */
 function allowing(from: string, before: string, low: string, high: string): string {
   return `SELECT DISTINCT n.repository FROM policy_principals n JOIN policies p ON p.subject = 'repository:' || n.repository
-    WHERE n.principal >= ${from} AND n.principal < ${before} AND n.repository >= ${low} AND n.repository < ${high}
+    WHERE n.principal >= ${from} AND n.principal < ${before} AND +n.repository >= ${low} AND +n.repository < ${high}
       AND EXISTS (SELECT 1 FROM json_each(p.statements) s, json_each(s.value, '$.principals') q
         WHERE s.value ->> 'effect' = 'allow' AND q.value >= ${from} AND q.value < ${before})`;
 }
