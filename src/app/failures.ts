@@ -11,6 +11,9 @@ import { Refusal } from '../vocabulary/refusal.ts';
  */
 const OVERLOAD_PAUSE = { least: 5, more: 10 };
 
+/** The number of seconds until a client retries when the database is full. Somebody has to make room first. */
+const FULL_PAUSE = 60;
+
 /** @param now milliseconds since the epoch. @param random a random number from 0 to 1 */
 export function refusalOfFailure(error: unknown, { now, random }: { now: number; random: number }): Refusal {
   const failure = databaseFailure(error);
@@ -19,6 +22,11 @@ export function refusalOfFailure(error: unknown, { now, random }: { now: number;
     const retryAfter = OVERLOAD_PAUSE.least + Math.floor(random * OVERLOAD_PAUSE.more);
     const message = `the database is overloaded: try again in ${retryAfter} seconds`;
     return new Refusal('database-busy', { message, retryAfter, cause: error });
+  }
+  if (failure === 'full') {
+    const message =
+      'the database is full, so nothing was changed: an administrator has to make room (docs/performance.md, "Scale")';
+    return new Refusal('storage-unavailable', { message, retryAfter: FULL_PAUSE, cause: error });
   }
   if (failure === 'lost') return new Refusal('connection-lost', { cause: error });
   return new Refusal('storage-unavailable', { cause: error });

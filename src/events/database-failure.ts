@@ -1,15 +1,19 @@
 /**
- * Classifies errors of D1 by their documented texts. Three cases need different responses: the daily limit of rows is used up,
- * the database is overloaded, or the connection was lost. Sources: D1 docs, "Debug D1" (error list); changelog of 2026-09-01,
- * "D1 free tier limit enforcement".
+ * Classifies errors of D1 by their documented texts. Four cases need different responses: the daily limit of rows is used up,
+ * the database is full, it is overloaded, or the connection was lost. Sources: D1 docs, "Debug D1" (error list); changelog of
+ * 2026-09-01, "D1 free tier limit enforcement".
  */
 
-/** `rows-read` and `rows-written`: the free plan's daily limit is used up, so no retry before 00:00 UTC can succeed. */
-type DatabaseFailure = 'rows-read' | 'rows-written' | 'overloaded' | 'lost' | 'refused';
+/**
+ * `rows-read` and `rows-written`: the free plan's daily limit is used up, so no retry before 00:00 UTC can succeed.
+ * `full`: the database or the account has the maximum size. Reads and deletions still succeed.
+ */
+type DatabaseFailure = 'rows-read' | 'rows-written' | 'full' | 'overloaded' | 'lost' | 'refused';
 
 const TEXTS: readonly [RegExp, DatabaseFailure][] = [
   [/daily row read limit/i, 'rows-read'],
   [/daily row write limit/i, 'rows-written'],
+  [/exceeded maximum (?:DB size|account storage)/i, 'full'],
   [/overloaded|too many requests queued|exceeded timeout|exceeded its (?:memory|CPU time) limit/i, 'overloaded'],
   [/network connection lost|code was updated|caused object to be reset|transient issue on remote node/i, 'lost'],
   [/SQLITE_|too many SQL variables|syntax error/i, 'refused'],

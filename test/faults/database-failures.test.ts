@@ -24,6 +24,8 @@ const LOST = [
   'D1_ERROR: Cannot resolve D1 DB due to transient issue on remote node.',
 ];
 
+const FULL = ['D1_ERROR: Exceeded maximum DB size', 'D1_ERROR: Exceeded maximum account storage limit'];
+
 let world: World;
 beforeEach(async () => {
   world = await newWorld();
@@ -126,4 +128,15 @@ test('a statement that the database rejects is not retried, and nothing of it is
   expect(await refusal(response.clone())).toBe('503 UNAVAILABLE');
   expect(await response.text()).not.toMatch(/SQLITE|D1/);
   expect(asked()).toBe(1);
+});
+
+describe('while the database is full', () => {
+  test.each(FULL)('a push is a 503 that says so, and is not sent again by itself: %s', async (text) => {
+    const through = failingToWrite(text);
+    const response = await putManifest(through.world);
+    expect(await refusal(response.clone())).toBe('503 UNAVAILABLE');
+    expect(response.headers.get('retry-after')).toBe('60');
+    expect(await response.text()).toContain('the database is full');
+    expect(through.asked()).toBe(1);
+  });
 });
