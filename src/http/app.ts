@@ -24,6 +24,7 @@ import { activityConsolePages } from './ui/activity/pages.ts';
 import { ownForms } from './ui/forms.ts';
 import { homePages } from './ui/home/pages.ts';
 import { imagesPages } from './ui/images/pages.ts';
+import { lifecycleConsolePages } from './ui/lifecycle/pages.ts';
 import { organizationPages } from './ui/organizations/pages.ts';
 import { seeOther } from './ui/page.tsx';
 import { pageOfReference } from './ui/pasted.ts';
@@ -187,6 +188,7 @@ const pages = [
   ...webhookConsolePages,
   ...activityConsolePages,
   ...permissionPages,
+  ...lifecycleConsolePages,
   ...repositoryPages,
 ];
 for (const resource of pages) mount('', resource, CONSOLE);

@@ -176,6 +176,10 @@ export const PAGES: typeof ROUTES = {
   '/activity': { GET: 'login' },
   '/organizations/:organization/activity': { GET: 'owner' },
   '/repositories/:name{.+}/-/activity': { GET: 'admin' },
+  '/repositories/:name{.+}/-/lifecycle': { GET: 'pull', POST: 'admin' },
+  '/repositories/:name{.+}/-/lifecycle/preview': { GET: 'admin', POST: 'admin' },
+  '/repositories/:name{.+}/-/lifecycle/run': { POST: 'admin' },
+  '/repositories/:name{.+}/-/lifecycle/deletion': { POST: 'admin' },
 
   // For others than administrators these pages do not exist: their handlers answer 404 and not 403.
   '/users': { GET: 'login' },

@@ -22,6 +22,8 @@ export const NOTICES = {
   disabled: 'Disabled. Nothing is sent until somebody enables it.',
   replayed: 'The deliveries wait to be sent again.',
   'replayed-some': 'Some hundred deliveries wait to be sent again. There are more: replay again.',
+  'rules-ran': 'The rules ran. What they deleted is in the trash.',
+  'rules-ran-partly': 'The rules ran, and there is more to delete: run them again, or leave it to the schedule.',
   'nothing-to-replay': 'There is nothing to send again.',
 } as const;
 

@@ -138,19 +138,25 @@ const COLUMNS: Column<LoggedActivity>[] = [
     ),
   },
   {
-    head: 'Key',
-    cell: ({ by, keyName }) => {
-      if (!by.key) return <span class="soft">—</span>;
-      return (
-        <span title={by.key}>
-          <Foreign text={keyName ?? by.key} />
-        </span>
-      );
-    },
+    head: 'With',
+    cell: ({ by, keyName, address }) => (
+      <>
+        {by.key ? <Key id={by.key} name={keyName} /> : null}
+        {address === null ? null : <code>{address}</code>}
+        {by.key || address !== null ? null : <span class="soft">not recorded</span>}
+      </>
+    ),
   },
-  { head: 'Address', cell: ({ address }) => (address === null ? <span class="soft">—</span> : <code>{address}</code>) },
   { head: 'When', cell: ({ at }) => <When at={at} /> },
 ];
+
+function Key({ id, name }: { id: string; name: string | null }) {
+  return (
+    <div title={id}>
+      key <Foreign text={name ?? id} />
+    </div>
+  );
+}
 
 function Details({ event: { type, target } }: { event: LoggedActivity }) {
   return (

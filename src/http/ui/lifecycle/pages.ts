@@ -1,0 +1,4 @@
+/** The pages of lifecycle rules. */
+import { lifecyclePages } from './lifecycle.tsx';
+
+export const lifecycleConsolePages = [lifecyclePages];
