@@ -23,7 +23,7 @@ beforeEach(async () => {
   world = await fresh();
 });
 
-const USUAL = { untaggedDays: '7', newest: '1', patterns: 'pr-*', patternDays: '14', keep: 'v3 v4' };
+const USUAL = { untaggedDays: '7', newest: '1', patterns: 'pr-*', patternDays: '14', keep: 'release-*' };
 const saved = async () => (await api<{ policy: unknown }>(world, 'GET', PAGE, { as: alice.basic })).body.policy;
 
 test('the usual rules are previewed as a draft, saved, previewed and run exactly', async () => {
@@ -44,8 +44,7 @@ test('the usual rules are previewed as a draft, saved, previewed and run exactly
   const now = /name="etag" value="([^"]*)"/.exec(await browser.page(`${PAGE}/preview`))?.[1]?.replaceAll('&quot;', '"') ?? '';
   expect((await browser.post(`${PAGE}/run`, { etag: now })).headers.get('location')).toBe(`${PAGE}?notice=rules-ran`);
   const tags = await browser.page('/repositories/alice/api');
-  expect([tags.includes('/tags/v3"'), tags.includes('/tags/v4"')]).toEqual([true, true]);
-  expect(tags.includes('/tags/v1"') && tags.includes('/tags/v2"')).toBe(false);
+  expect(new Set(tags.match(/\/tags\/v\d(?=")/g)).size).toBe(1);
 });
 
 test('a form that is wrong comes back filled in, and changes nothing', async () => {

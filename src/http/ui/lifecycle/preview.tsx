@@ -5,7 +5,7 @@ import type { Repository } from '../../../app/repositories.ts';
 import type { RequestContext } from '../../context.ts';
 import { imageAt, repositoryAt, tagAt } from '../parts/addresses.ts';
 import { Refusals, type Refused } from '../parts/form.tsx';
-import { type Column, Empty, Table } from '../parts/table.tsx';
+import { type Column, Table } from '../parts/table.tsx';
 import { bytesText, countText, Digest, Foreign, When } from '../parts/text.tsx';
 import { RepositoryPage } from '../repositories/frame.tsx';
 import type { Policy } from './rules.ts';
@@ -45,9 +45,7 @@ export const PreviewPage: FC<PreviewProps> = ({ c, repository, policy, plan: { p
       </p>
       <Waiting waiting={plan.waiting} />
       <NextStep name={name} policy={policy} unsaved={unsaved} etag={whole?.etag ?? ''} count={items.length} isLarge={!whole} />
-      {items.length === 0 ? (
-        <Empty title="Nothing to delete" />
-      ) : (
+      {items.length === 0 ? null : (
         <Table caption="What would go, and why" columns={columnsOf(name)} items={items.slice(0, SHOWN_MAX)} />
       )}
       {items.length > SHOWN_MAX ? <p class="soft">And {countText(items.length - SHOWN_MAX, 'more', 'more')}.</p> : null}
@@ -82,8 +80,8 @@ const Waiting: FC<{ waiting: { leasedUntil: number }[] }> = ({ waiting }) => {
   const until = waiting.reduce((latest, { leasedUntil }) => Math.max(latest, leasedUntil), 0);
   return (
     <p class="soft">
-      {countText(waiting.length, 'more image is', 'more images are')} left alone until <When at={until} />: they were pushed
-      without a tag, or a client was told a short time ago that they exist.
+      {countText(waiting.length, 'more image is', 'more images are')} left alone for now: pushed without a tag, or a client was
+      told a short time ago that it exists. The rules may delete them <When at={until} />.
     </p>
   );
 };

@@ -126,10 +126,12 @@ const Editors: FC<{ name: string; saved: Lifecycle | null; refused: Refused | un
       {saved === null ? null : (
         <form method="post" action={repositoryAt(name, 'lifecycle/deletion')} class="panel danger">
           <input type="hidden" name="version" value={String(version)} />
-          <p>Without rules, every tag and image stays. What the rules have deleted stays in the trash.</p>
-          <button type="submit" class="danger">
-            Delete all rules
-          </button>
+          <div class="actions">
+            <button type="submit" class="danger">
+              Delete all rules
+            </button>
+            <span class="hint">Then every tag and image stays. What the rules have deleted stays in the trash.</span>
+          </div>
         </form>
       )}
     </>
