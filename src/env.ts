@@ -155,6 +155,16 @@ export const SETTINGS = {
   BACKGROUND_ROWS_WRITTEN: budget(20_000, 'rows that all background jobs together may write in a day (UTC)'),
   BACKGROUND_ROWS_READ: budget(1_000_000, 'rows that they may read'),
   BACKGROUND_QUEUE_OPERATIONS: budget(2000, 'queue operations that they may cause; a message takes three'),
+  LAYER_FILES_BYTES: {
+    ...integer(
+      1024 * 1024,
+      0,
+      1024 * MIB,
+      'everywhere',
+      'the largest layer whose files the console lists; unpacking takes CPU time',
+    ),
+    fallback: '`1048576`, which fits the free plan; `268435456` under `npm start`',
+  },
   OIDC_ISSUER: issuer('the OpenID Connect provider that people may sign in to the console with: `https://login.example.com`'),
   OIDC_CLIENT_ID: optional(
     'the client id of the registry at that provider; the callback is `<registry>/sign-in/provider/callback`',

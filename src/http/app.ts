@@ -24,6 +24,7 @@ import { activityConsolePages } from './ui/activity/pages.ts';
 import { ownForms } from './ui/forms.ts';
 import { homePages } from './ui/home/pages.ts';
 import { imagesPages } from './ui/images/pages.ts';
+import { layerPages } from './ui/layers/pages.ts';
 import { lifecycleConsolePages } from './ui/lifecycle/pages.ts';
 import { organizationPages } from './ui/organizations/pages.ts';
 import { seeOther } from './ui/page.tsx';
@@ -189,6 +190,7 @@ const pages = [
   ...activityConsolePages,
   ...permissionPages,
   ...lifecycleConsolePages,
+  ...layerPages,
   ...repositoryPages,
 ];
 for (const resource of pages) mount('', resource, CONSOLE);

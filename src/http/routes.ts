@@ -194,6 +194,7 @@ export const PAGES: typeof ROUTES = {
   '/repositories/:name{.+}/-/permissions/explain': { GET: 'admin' },
   '/repositories/:name{.+}/-/about': { GET: 'pull', POST: 'admin' },
   '/repositories/:name{.+}/-/tags/:tag': { GET: 'pull' },
+  '/repositories/:name{.+}/-/layers/:digest': { GET: 'pull' },
   '/repositories/:name{.+}/-/images/:digest': { GET: 'pull' },
   '/repositories/:name{.+}/-/images/:digest/raw': { GET: 'pull' },
   '/repositories/:name{.+}/-/settings': { GET: 'admin', POST: 'admin' },

@@ -14,6 +14,7 @@ const NAME = 'berth';
 
 /** The defaults that differ under `npm start`: background jobs have no daily budget, and the log is for people. */
 export const DEFAULTS = {
+  LAYER_FILES_BYTES: String(256 * 1024 * 1024),
   BACKGROUND_ROWS_READ: '0',
   BACKGROUND_ROWS_WRITTEN: '0',
   BACKGROUND_QUEUE_OPERATIONS: '0',

@@ -67,7 +67,7 @@ function ImagePage(props: ImageProps) {
         <NoParts image={image} platform={platform} isNested={shown !== null} name={name} />
       ) : (
         <>
-          <Layers image={shown} config={config} />
+          <Layers name={name} image={shown} config={config} />
           <Configuration image={shown} config={config} />
         </>
       )}

@@ -3,6 +3,7 @@ import type { FC } from 'hono/jsx';
 import type { WholeImageDetails } from '../../../app/images.ts';
 import { alignHistory, type BuildRow, type ImageConfig, type Misfit, type Step } from '../../../oci/image-config.ts';
 import { SHARED_MAX } from '../../../vocabulary/images.ts';
+import { repositoryAt } from '../parts/addresses.ts';
 import { type Column, Table } from '../parts/table.tsx';
 import { Bar, Bytes, bytesText, countText, Digest, Foreign } from '../parts/text.tsx';
 
@@ -15,7 +16,7 @@ const ROWS_MAX = 200;
 const STEPS_LENGTH_MAX = 40_000;
 const STEP_MAX = 4000;
 
-export const Layers: FC<{ image: WholeImageDetails; config: ImageConfig | null }> = ({ image, config }) => {
+export const Layers: FC<{ name: string; image: WholeImageDetails; config: ImageConfig | null }> = ({ name, image, config }) => {
   const { layers, kind, truncated } = image;
   const { rows, misfit } = alignHistory(kind === 'image' ? (config?.history ?? []) : [], layers, !truncated);
   const shown = rows.slice(0, ROWS_MAX);
@@ -32,7 +33,7 @@ export const Layers: FC<{ image: WholeImageDetails; config: ImageConfig | null }
       ) : (
         <Table
           caption="Layers, the lowest first"
-          columns={columnsOf({ largest, length, isArtifact: kind === 'artifact' })}
+          columns={columnsOf({ name, largest, length, isArtifact: kind === 'artifact' })}
           items={shown}
           rowClass={({ layer }) => (layer === null ? 'quiet' : undefined)}
         />
@@ -67,8 +68,8 @@ function Alone({ image: { bytesInAll, bytesAlone } }: { image: WholeImageDetails
   );
 }
 
-function columnsOf(limits: { largest: number; length: number; isArtifact: boolean }): Column<Row>[] {
-  const { largest, length, isArtifact } = limits;
+function columnsOf(shown: { name: string; largest: number; length: number; isArtifact: boolean }): Column<Row>[] {
+  const { name, largest, length, isArtifact } = shown;
   return [
     { head: isArtifact ? 'Type' : 'Step', cell: (row) => <StepOf row={row} length={length} /> },
     { head: 'Size', cell: ({ layer }) => <SizeOf layer={layer} largest={largest} /> },
@@ -76,7 +77,10 @@ function columnsOf(limits: { largest: number; length: number; isArtifact: boolea
       head: 'Shared',
       cell: ({ layer }) => (layer === null ? '' : <span class="nowrap">{sharedText(layer.sharedBy)}</span>),
     },
-    { head: 'Digest', cell: ({ layer }) => (layer === null ? '' : <Digest digest={layer.digest} />) },
+    {
+      head: 'Digest',
+      cell: ({ layer }) => (layer === null ? '' : <LayerDigest {...{ name, isArtifact }} digest={layer.digest} />),
+    },
   ];
 }
 
@@ -142,3 +146,7 @@ function Instruction({ text, length }: { text: string; length: number }) {
     </details>
   );
 }
+
+/** The digest of a layer. That of an image's layer leads to its files. */
+const LayerDigest: FC<{ name: string; digest: string; isArtifact: boolean }> = ({ name, digest, isArtifact }) =>
+  isArtifact ? <Digest digest={digest} /> : <Digest digest={digest} href={repositoryAt(name, `layers/${digest}`)} />;

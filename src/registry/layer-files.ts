@@ -1,0 +1,97 @@
+/** The files of a layer, listed from its archive while it is read from R2. Nothing is kept of their contents. */
+import { type Env, settings, type Vars } from '../env.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { RepositoryName } from '../oci/name.ts';
+import { type TarEntry, TarError, TarLister } from '../oci/tar.ts';
+import { perDatabase } from '../telemetry.ts';
+import { Refusal } from '../vocabulary/refusal.ts';
+import { openBlob, statBlob } from './blobs.ts';
+
+export type { TarEntry };
+
+export interface LayerFiles {
+  entries: TarEntry[];
+  /** True if the layer has more entries than are listed. */
+  truncated: boolean;
+}
+
+/** The maximum number of entries of a list. A large base image has some thousands. */
+const ENTRIES_MAX = 20_000;
+/** How many times as long as the layer its content may be. A layer of zeros could be a thousand times as long. */
+const EXPANSION_MAX = 40;
+
+/** The lists that this isolate has made lately. A layer never changes, so they cannot be out of date. */
+const listsIn = perDatabase(() => new Map<string, LayerFiles>());
+const LISTS_MAX = 20;
+
+type Reading = Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'> & Vars;
+
+/**
+ * Lists the files of a layer of the repository.
+ * @throws blob-unknown; too-much-work if the layer is larger than `LAYER_FILES_BYTES`; conflict if it is no archive that can be
+ *   read
+ */
+export async function listLayerFiles(
+  env: Reading,
+  repository: RepositoryName,
+  digest: Digest,
+  now: number,
+): Promise<LayerFiles> {
+  const blob = await statBlob(env, repository, digest, now);
+  const lists = listsIn(env);
+  const known = lists.get(digest);
+  if (known) return known;
+  const { layerFilesBytes: most } = settings(env);
+  if (blob.size > most) {
+    throw new Refusal('too-much-work', {
+      message: `the layer has ${blob.size} bytes: files are listed of layers of up to ${most} bytes (LAYER_FILES_BYTES)`,
+    });
+  }
+  const stream = await openBlob(env, repository, blob, { range: null, now });
+  const files = await filesOf(stream, blob.size * EXPANSION_MAX + 1024 * 1024);
+  if (lists.size >= LISTS_MAX) lists.delete([...lists.keys()][0] as string);
+  lists.set(digest, files);
+  return files;
+}
+
+async function filesOf(stream: ReadableStream<Uint8Array>, mostBytes: number): Promise<LayerFiles> {
+  const lister = new TarLister(ENTRIES_MAX);
+  let bytes = 0;
+  try {
+    for await (const chunk of await unpacked(stream)) {
+      bytes += chunk.byteLength;
+      if (bytes > mostBytes) return { entries: lister.entries, truncated: true };
+      lister.push(chunk);
+      if (lister.done) break;
+    }
+  } catch (cause) {
+    if (cause instanceof TarError)
+      throw new Refusal('conflict', { message: `${cause.message}: its files cannot be listed`, cause });
+    // The runtime reports damaged gzip data as a TypeError.
+    if (cause instanceof TypeError)
+      throw new Refusal('conflict', { message: 'the layer is no valid gzip: its files cannot be listed', cause });
+    throw cause;
+  }
+  return { entries: lister.entries, truncated: lister.truncated };
+}
+
+/** Unpacks gzip. What the layer is compressed with is read from its first bytes, because media types are not always right. */
+async function unpacked(stream: ReadableStream<Uint8Array>): Promise<ReadableStream<Uint8Array>> {
+  const reader = stream.getReader();
+  const { value: first = new Uint8Array() } = await reader.read();
+  const whole = new ReadableStream<Uint8Array>({
+    start: (controller) => (first.length > 0 ? controller.enqueue(first) : controller.close()),
+    async pull(controller) {
+      const { value, done } = await reader.read();
+      if (done) controller.close();
+      else controller.enqueue(value);
+    },
+    cancel: (reason) => reader.cancel(reason),
+  });
+  if (first[0] === 0x1f && first[1] === 0x8b) return whole.pipeThrough(new DecompressionStream('gzip') as never);
+  if (first[0] === 0x28 && first[1] === 0xb5) {
+    await reader.cancel();
+    throw new TarError('the layer is compressed with zstd, which this registry does not unpack');
+  }
+  return whole;
+}
