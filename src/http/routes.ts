@@ -195,6 +195,8 @@ export const PAGES: typeof ROUTES = {
   '/repositories/:name{.+}/-/about': { GET: 'pull', POST: 'admin' },
   '/repositories/:name{.+}/-/tags/:tag': { GET: 'pull' },
   '/repositories/:name{.+}/-/layers/:digest': { GET: 'pull' },
+  '/repositories/:name{.+}/-/tags/:tag/history': { GET: 'pull', POST: 'push' },
+  '/repositories/:name{.+}/-/deletion': { GET: 'delete', POST: 'delete' },
   '/repositories/:name{.+}/-/images/:digest': { GET: 'pull' },
   '/repositories/:name{.+}/-/images/:digest/raw': { GET: 'pull' },
   '/repositories/:name{.+}/-/settings': { GET: 'admin', POST: 'admin' },

@@ -6,6 +6,8 @@ export const NOTICES = {
   saved: 'Saved.',
   deleted: 'Deleted.',
   'repository-deleted': 'Deleted. The repository is in the trash, from which it can be restored.',
+  'content-deleted': 'Deleted. It is in the trash, from which it can be restored.',
+  'rolled-back': 'The tag is rolled back.',
   restored: 'Restored.',
   removed: 'Removed.',
   revoked: 'Revoked.',

@@ -2,8 +2,8 @@
 import type { FC } from 'hono/jsx';
 import { hostOf, repositoryIn } from '../../context.ts';
 import { platformText } from '../parts/platform.ts';
+import { type PullCommand, pullCommands } from '../parts/pull-commands.ts';
 import { Command } from '../parts/text.tsx';
-import { type PullCommand, pullCommands } from './commands.ts';
 import type { ImageProps } from './props.ts';
 
 export const Pull: FC<ImageProps> = ({ c, image, reference, platform }) => {

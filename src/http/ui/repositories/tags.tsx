@@ -2,13 +2,16 @@
 import { Hono } from 'hono';
 import { listTagDetails, type TagDetails } from '../../../app/images.ts';
 import { getRepository, type Repository } from '../../../app/repositories.ts';
+import { attachedTo } from '../../../oci/attachment.ts';
 import { TAG_ORDERS, type TagOrder } from '../../../vocabulary/images.ts';
 import { type AppEnv, callOf, hostOf, type RequestContext, repositoryIn } from '../../context.ts';
 import { render } from '../page.tsx';
-import { imageAt, repositoryAt, tagAt, withQuery } from '../parts/addresses.ts';
-import { type Column, Empty, Pager, Table } from '../parts/table.tsx';
-import { Bytes, Chip, Command, Day, Digest, Icon, Principal, When } from '../parts/text.tsx';
+import { repositoryAt, withQuery } from '../parts/addresses.ts';
+import { pullCommands } from '../parts/pull-commands.ts';
+import { Empty, Pager } from '../parts/table.tsx';
+import { Command } from '../parts/text.tsx';
 import { RepositoryPage } from './frame.tsx';
+import { TagTable } from './tag-table.tsx';
 
 export const tagPages = new Hono<AppEnv>().get('/repositories/:name{.+}', async (c) => {
   const wanted = wantedIn(c);
@@ -59,6 +62,7 @@ function Tags({ c, repository, wanted: { filter, sort, last }, items, next }: Ta
         <FirstPush host={hostOf(c)} name={name} />
       ) : (
         <>
+          <PullNewest c={c} items={sort === undefined && filter === undefined && last === undefined ? items : []} />
           <form class="filters" action={repositoryAt(name)} data-filter>
             <label>
               Filter tags
@@ -77,13 +81,23 @@ function Tags({ c, repository, wanted: { filter, sort, last }, items, next }: Ta
             <button type="submit">Show</button>
           </form>
           <div id="results" data-results>
-            {items.length === 0 ? <NoTags name={name} goesOn={next !== null} /> : <TagTable name={name} items={items} />}
+            {items.length === 0 ? <NoTags name={name} goesOn={next !== null} /> : <TagTable c={c} name={name} items={items} />}
             <Pager path={repositoryAt(name)} query={{ filter, sort }} last={last} next={next} />
           </div>
         </>
       )}
     </RepositoryPage>
   );
+}
+
+/** The command that pulls the newest tag. */
+function PullNewest({ c, items }: { c: RequestContext; items: TagDetails[] }) {
+  const newest = items.find(({ tag, image }) => attachedTo(tag) === null && image !== null);
+  if (!newest?.image) return null;
+  const { tag, digest, image } = newest;
+  const place = { host: hostOf(c), repository: repositoryIn(c) };
+  const [first] = pullCommands({ ...place, tag, digest, facts: image, platform: null }).byTag;
+  return first === undefined ? null : <Command command={first.command} label="Copy the command that pulls the newest tag" />;
 }
 
 function NoTags({ name, goesOn }: { name: string; goesOn: boolean }) {
@@ -119,66 +133,5 @@ function FirstPush({ host, name }: { host: string; name: string }) {
         This page shows the tag as soon as it is here. <a href={repositoryAt(name)}>Look again</a>
       </p>
     </section>
-  );
-}
-
-function TagTable({ name, items }: { name: string; items: TagDetails[] }) {
-  return <Table caption={`Tags of ${name}`} columns={columnsOf(name)} items={items} />;
-}
-
-function columnsOf(name: string): Column<TagDetails>[] {
-  return [
-    {
-      head: 'Tag',
-      cell: ({ tag, immutable, sameAs }) => (
-        <>
-          <a class="strong mono" href={tagAt(name, tag)} data-row>
-            {tag}
-          </a>
-          {immutable ? (
-            <Chip title="It can be neither moved nor deleted">
-              <Icon name="lock" /> immutable
-            </Chip>
-          ) : null}
-          {sameAs.length === 0 ? null : <span class="soft">same as {sameAs.slice(0, 3).join(', ')}</span>}
-        </>
-      ),
-    },
-    { head: 'Platforms', cell: ({ image }) => <Platforms image={image} /> },
-    { head: 'Size', kind: 'number', cell: ({ image }) => <Bytes value={image?.size ?? null} /> },
-    { head: 'Digest', cell: ({ digest }) => <Digest digest={digest} href={imageAt(name, digest)} /> },
-    {
-      head: 'Pushed',
-      cell: ({ pushedAt, tagged }) => (
-        <>
-          <When at={pushedAt} />
-          {tagged?.by ? (
-            <span class="soft">
-              by <Principal subject={tagged.by.subject} {...(tagged.by.key ? { key: tagged.by.key } : {})} />
-            </span>
-          ) : null}
-        </>
-      ),
-    },
-    { head: 'Last pull', cell: ({ image }) => <Day day={image?.lastPulledOn ?? null} /> },
-  ];
-}
-
-function Platforms({ image }: { image: TagDetails['image'] }) {
-  if (image === null) return <Chip tone="bad">the image is missing</Chip>;
-  if (image.kind === 'artifact') return <span>{image.artifactType ?? 'artifact'}</span>;
-  const platforms = image.platforms ?? [];
-  if (platforms.length === 0) return <span class="soft">not known yet</span>;
-  return (
-    <ul class="platforms">
-      {platforms.map(({ os, architecture, variant, size }) => (
-        <li>
-          {[os === 'linux' ? null : os, architecture, variant].filter(Boolean).join('/') || 'any'}{' '}
-          <span class="soft">
-            <Bytes value={size} />
-          </span>
-        </li>
-      ))}
-    </ul>
   );
 }
