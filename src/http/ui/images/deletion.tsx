@@ -119,15 +119,18 @@ function Preview({ name, chosen, preview }: PreviewProps) {
         </>
       )}
       {manifests.length === 0 ? null : (
-        <>
-          <h3>Images and other content that go</h3>
+        <details class="folded" open={manifests.length <= OPEN_MAX}>
+          <summary>{countText(manifests.length, 'manifest')}: images, indexes, and what is attached</summary>
           <Table caption="Manifests that go" columns={manifestColumns(name)} items={manifests} />
-        </>
+        </details>
       )}
       {isBlocked ? null : <DeleteForm name={name} chosen={chosen} preview={preview} what={what} />}
     </>
   );
 }
+
+/** Manifests that are listed without a click. */
+const OPEN_MAX = 5;
 
 function whatText({ tags, manifests }: DeletionPreview): string {
   const parts = [
