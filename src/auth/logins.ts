@@ -75,11 +75,22 @@ async function rotateLogin(env: Database, { id, generation }: { id: string; gene
   return rotated !== null;
 }
 
-/** Deletes expired logins, and old counts of `allowance.ts`. @returns the number of logins that were deleted */
+/** The maximum number of logins that a run looks at before and after a random id. An index by time would cost a row a login. */
+const LOOKED_AT = 1000;
+
+/**
+ * Deletes expired logins, and old counts of `allowance.ts`. Ids are random, so each login is looked at sooner or later.
+ * @returns the number of logins that were deleted
+ */
 export async function expireLogins(env: Database, limit: number): Promise<number> {
   const batch = newBatch(env);
+  const some = (side: string) => `SELECT * FROM (SELECT l.id, l.expires_at FROM place CROSS JOIN logins l
+    WHERE l.id ${side} LIMIT ${LOOKED_AT})`;
   const expired = batch.run(
-    'DELETE FROM logins WHERE id IN (SELECT id FROM logins WHERE expires_at <= unixepoch() LIMIT :limit)',
+    `WITH place(id) AS MATERIALIZED (SELECT lower(hex(randomblob(8))))
+     DELETE FROM logins WHERE id IN (SELECT id FROM (
+       ${some('>= place.id ORDER BY l.id')} UNION ALL ${some('< place.id ORDER BY l.id DESC')})
+     WHERE expires_at <= unixepoch() LIMIT :limit)`,
     { limit },
   );
   expireAllowances(batch, limit);
