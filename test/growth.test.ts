@@ -1,5 +1,6 @@
 /** Requests whose cost must not grow with rows that they do not concern. `npm run bench:scale` looks for such requests. */
 import { beforeEach, describe, expect, test } from 'vitest';
+import { expireLogins } from '../src/auth/logins.ts';
 import { counting } from './world/counting.ts';
 import { api } from './world/people.ts';
 import { newWorld, type World, worldOf } from './world/world.ts';
@@ -20,9 +21,14 @@ async function rowsOf(method: string, path: string): Promise<number> {
   return counts.rowsRead;
 }
 
+/** SQL: the beginning of a SELECT from `n`, which has the numbers from 1 to `count` in its column `i`. */
+function numbersTo(count: number): string {
+  return `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${count}) SELECT`;
+}
+
 /** Gives repositories of acme a policy that names somebody else. */
 async function policiesOfOthers(): Promise<void> {
-  const numbers = `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${MANY}) SELECT`;
+  const numbers = numbersTo(MANY);
   const statements = `'[{"effect":"allow","actions":["pull"],"repositories":["acme/app"],"principals":["user:other"]}]'`;
   await world.env.DB.batch([
     world.env.DB.prepare(
@@ -41,4 +47,26 @@ describe('the deletion of', () => {
     await policiesOfOthers();
     expect(await rowsOf('DELETE', `/organizations/acme/${kind}/two`)).toBeLessThan(rows + 10);
   });
+});
+
+test('a search that finds nothing reads each name once, however many repositories are public', async () => {
+  const [count, open] = [2000, 1500];
+  const policy = `'[{"effect":"allow","actions":["pull"],"repositories":["acme/app"],"principals":["*"]}]'`;
+  await world.env.DB.batch(
+    [
+      `INSERT INTO repositories (name, created_at) ${numbersTo(count)} printf('acme/app-%05d', i), 0 FROM n`,
+      `INSERT INTO policies (subject, statements) ${numbersTo(open)} printf('repository:acme/app-%05d', i), ${policy} FROM n`,
+      `INSERT INTO policy_principals (principal, repository, pull) ${numbersTo(open)} '*', printf('acme/app-%05d', i), 1 FROM n`,
+    ].map((sql) => world.env.DB.prepare(sql)),
+  );
+  expect(await rowsOf('GET', '/repositories?search=nothing')).toBeLessThan(7 * count);
+});
+
+test('the expiry of logins reads a bounded number of them', async () => {
+  await world.env.DB.prepare(
+    `INSERT INTO logins (id, subject, expires_at) ${numbersTo(8000)} lower(hex(randomblob(16))), 'user:a', unixepoch() + 60 FROM n`,
+  ).run();
+  const { env, counts } = counting(world.env);
+  await expireLogins(env, 1000);
+  expect(counts.rowsRead).toBeLessThan(6000);
 });

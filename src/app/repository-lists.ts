@@ -175,7 +175,9 @@ async function candidatesAfter(
   const naming = await repositoriesNaming(env, authority, page);
   const own = nextOf(reach.names, page);
   const names = [...own.items, ...naming.filter((name) => !hasPrefix(name) && isWithin(name))];
-  const { items, more } = await listCandidates(env, page, { prefixes: reach.prefixes, names, search: text });
+  // Names after the last one of a list that is cut off are read in the next round.
+  const until = naming.length < page.limit ? undefined : naming.at(-1);
+  const { items, more } = await listCandidates(env, page, { prefixes: reach.prefixes, names, search: text, until });
   const ends = [naming.length < page.limit ? null : naming.at(-1), more ? items.at(-1) : null, own.cut];
   // Each of the three lists is complete up to its last name, unless it is at its end. The smallest of these names counts.
   const horizon = ends.filter((end) => end != null).sort()[0] ?? null;

@@ -105,18 +105,25 @@ export interface Reach {
   names: string[];
   /** The text that the name or the description must contain. The text is in lower case, and the comparison ignores case. */
   search?: string;
+  /** The last name that is wanted. A search that finds nothing ends here. */
+  until?: string | undefined;
 }
+
+/** Sorts after every name. */
+const LAST_NAME = '\u{10ffff}';
 
 const MATCHES_SEARCH = `(:search = '' OR instr(r.name, :search) > 0 OR EXISTS (
     SELECT 1 FROM repository_pages d WHERE d.repository_id = r.id AND instr(lower(d.description), :search) > 0))`;
 
 /**
- * Returns an SQL expression: the smallest name that sorts after `after` and has one of the prefixes. Both lower bounds are
- * combined with `max()`, because SQLite can use only one for an index search. `char(1)` sorts before every character of a name.
+ * Returns an SQL expression: the smallest name that sorts after `after` and has one of the prefixes. The bounds are combined
+ * with `max()` and `min()`, because SQLite can use only one of each kind for an index search. `char(1)` sorts before every
+ * character of a name.
  */
 const nextName = (after: string) => `(SELECT min(name) FROM (
-    SELECT (SELECT name FROM repositories r WHERE name >= max(p.value, ${after} || char(1)) AND name < p.value || char(1114111)
-      AND ${MATCHES_SEARCH} ORDER BY name LIMIT 1) AS name FROM json_each(:prefixes) p))`;
+    SELECT (SELECT name FROM repositories r WHERE name >= max(p.value, ${after} || char(1))
+      AND name < min(p.value || char(1114111), :until || char(1)) AND ${MATCHES_SEARCH} ORDER BY name LIMIT 1) AS name
+    FROM json_each(:prefixes) p))`;
 
 /**
  * Returns a page of the names within `reach`, in bytewise order. The query steps through the index from one matching name to
@@ -126,7 +133,7 @@ const nextName = (after: string) => `(SELECT min(name) FROM (
 export async function listRepositories(
   env: Database,
   { after, limit }: PageQuery,
-  reach: Reach,
+  { prefixes, names, search = '', until = LAST_NAME }: Reach,
 ): Promise<Page<RepositoryName>> {
   const { results } = await prepare(
     env,
@@ -136,7 +143,7 @@ export async function listRepositories(
      UNION SELECT r.name FROM json_each(:names) n CROSS JOIN repositories r ON r.name = n.value
        WHERE n.value > :after AND ${MATCHES_SEARCH}
      ORDER BY 1 LIMIT :rows`,
-    { after, rows: limit + 1, prefixes: reach.prefixes, names: reach.names, search: reach.search ?? '' },
+    { after, rows: limit + 1, prefixes, names, search, until },
   ).all<{ name: RepositoryName }>();
   return pageOf(
     results.map((row) => row.name),
