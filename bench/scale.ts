@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { exitOnSignals } from '../test/world/registry.ts';
 import { type Filled, fill } from './scale/fill.ts';
-import { type Job, type Measured, measureJobs, measureRoutes } from './scale/measure.ts';
+import { type Job, measureJobs, measureRoutes, type Routes } from './scale/measure.ts';
 import { Scaled } from './scale/registry.ts';
 import { reportOf } from './scale/report.ts';
 import { shapeOf } from './scale/shape.ts';
@@ -27,7 +27,7 @@ interface Plan {
 export interface Result {
   scale: number;
   filled: Filled;
-  routes: Measured[];
+  routes: Routes;
   jobs: Job[];
 }
 

@@ -32,10 +32,17 @@ const WARM_UP = 2;
 const LOGIN_EVERY_MS = 120_000;
 const RUN_MINUTES = 10;
 
-export async function measureRoutes(registry: Scaled, calls: number): Promise<Measured[]> {
+export interface Routes {
+  measured: Measured[];
+  /** The cases that were refused, with the answer. */
+  refused: string[];
+}
+
+export async function measureRoutes(registry: Scaled, calls: number): Promise<Routes> {
   const caller = new Caller(registry);
   await caller.prepare();
   const measured: Measured[] = [];
+  const refused: string[] = [];
   let login = 0;
   for (const one of CASES) {
     if (Date.now() - login > LOGIN_EVERY_MS) {
@@ -43,15 +50,15 @@ export async function measureRoutes(registry: Scaled, calls: number): Promise<Me
       login = Date.now();
     }
     const costs = await callsOf(registry, caller, one, Math.min(calls, one.calls ?? calls)).catch((error: Error) => {
-      console.error(`${nameOf(one)}: ${error.message}`);
+      refused.push(`${nameOf(one)}: ${error.message}`);
       return null;
     });
     if (costs) measured.push(summaryOf(nameOf(one), costs));
   }
-  return measured;
+  return { measured, refused };
 }
 
-export function nameOf({ route, note }: Case): string {
+function nameOf({ route, note }: Case): string {
   return note === undefined ? route : `${route} (${note})`;
 }
 

@@ -30,6 +30,7 @@ export function reportOf(large: Result, small: Result, calls: number): string {
         .map(({ name, rows, bytes }) => [name, String(rows), megabytes(bytes), megabytes((bytes / rows) * 1e6)]),
     ),
     '',
+    ...[...new Set([...large.routes.refused, ...small.routes.refused])].map((line) => `refused: ${line}`),
     ...NOT_CALLED,
     machine(),
   ].join('\n');
@@ -40,8 +41,8 @@ function megabytes(bytes: number): string {
 }
 
 function routeTable(large: Result, small: Result): string {
-  const rows = large.routes.flatMap((one) => {
-    const other = small.routes.find(({ name }) => name === one.name);
+  const rows = large.routes.measured.flatMap((one) => {
+    const other = small.routes.measured.find(({ name }) => name === one.name);
     return other ? [rowOf(one, other)] : [];
   });
   const columns = [

@@ -122,5 +122,5 @@ export const ACCOUNTS: readonly string[] = [
    SELECT printf('wh_%020d', i), iif(i % 2 = 0, 'organization:org-' || (i % :organizations), 'repository:' || (SELECT name FROM repositories
      WHERE id = :repositories - i)), '', '', '{}', 'berth', 'http://127.0.0.1', 0, ${NOW}, 'user:person-' || (i % :users) FROM ${upTo(':webhooks')}`,
   `INSERT INTO deliveries (subscription, event, event_data, state, created_at, due_at)
-   SELECT printf('wh_%020d', i % :webhooks), i / :webhooks + 1, '{}', 'delivered', ${NOW}, ${NOW} FROM ${upTo(':deliveries')} ORDER BY 1, 2`,
+   SELECT printf('wh_%020d', i % :webhooks), :events - i / :webhooks, '{}', 'delivered', ${NOW}, ${NOW} FROM ${upTo(':deliveries')} ORDER BY 1, 2`,
 ];
