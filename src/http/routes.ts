@@ -131,7 +131,7 @@ export const PAGES: typeof ROUTES = {
   '/account/keys': { GET: 'login' },
   '/account/keys/-/new': { GET: 'account', POST: 'account' },
   '/account/logins': { GET: 'login', POST: 'login' },
-  '/keys/:key': { GET: 'login' },
+  '/keys/:key': { GET: 'login', POST: 'account' },
   '/keys/:key/rotation': { POST: 'login' },
   '/keys/:key/revocation': { POST: 'login' },
 

@@ -82,6 +82,18 @@ describe('access keys', () => {
     expect(secretIn(await second.text())).toBe(secretIn(await first.text()));
   });
 
+  test('are renamed and limited, unless somebody else has changed them', async () => {
+    const browser = await browserOf(world, owner.name, owner.secret);
+    const path = `/keys/${owner.keyId}`;
+    const [, version = ''] = /name="version" value="(\d+)"/.exec(await browser.page(path)) ?? [];
+    const change = { version, name: 'Desk', statements: '' };
+    expect((await browser.post(path, { ...change, statements: '{' })).status).toBe(400);
+    expect((await browser.post(path, change)).headers.get('location')).toBe(`${path}?notice=saved`);
+    expect((await browser.post(path, change)).status).toBe(412);
+    const stranger = await browserOf(world, outsider.name, outsider.secret);
+    expect((await stranger.post(path, { name: 'x', statements: '' })).status).toBe(404);
+  });
+
   test('are replaced and revoked; strangers see none of it', async () => {
     const browser = await browserOf(world, owner.name, owner.secret);
     const made = await browser.post(`/keys/${owner.keyId}/rotation`, { overlap: '0', password: owner.secret });
@@ -89,7 +101,8 @@ describe('access keys', () => {
     expect((await api(world, 'GET', '/me', { as: `Bearer ${secret}` })).status).toBe(200);
     expect((await browser.get('/account')).headers.get('location')).toContain('/sign-in');
     const again = await browserOf(world, owner.name, secret);
-    const id = /href="\/keys\/([A-Z0-9]{20})"/.exec(await again.page('/account/keys'))?.[1] ?? '';
+    const id = secret.split('_')[1] ?? '';
+    expect(await again.page('/account/keys')).toContain(`href="/keys/${id}"`);
     const wrong = await again.post(`/keys/${id}/revocation`, { confirm: 'nothing' });
     expect([wrong.status, (await wrong.text()).includes('aria-invalid="true"')]).toEqual([400, true]);
     const stranger = await browserOf(world, outsider.name, outsider.secret);

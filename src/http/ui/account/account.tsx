@@ -2,6 +2,7 @@
 import { Hono } from 'hono';
 import { type DescribedCaller, describeCaller } from '../../../app/login.ts';
 import { acceptMembership, declineInvitation, listOwnInvitations, type MemberInvitation } from '../../../app/organizations.ts';
+import { hasAccess, providerName } from '../../../app/provider-sign-in.ts';
 import { loginNameOf, parseName } from '../../../vocabulary/names.ts';
 import { type AppEnv, callOf, type RequestContext } from '../../context.ts';
 import { readForm } from '../forms.ts';
@@ -64,7 +65,7 @@ function Account({ c, caller, invitations, refused }: AccountProps) {
       {invitations.length === 0 ? null : <Invitations invitations={invitations} />}
       <div class="cards spaced">
         <Memberships caller={caller} />
-        <Credentials />
+        <Credentials c={c} />
         <Appearance c={c} />
         <SignOut />
       </div>
@@ -124,7 +125,7 @@ function Memberships({ caller: { organizations, teams } }: { caller: DescribedCa
   );
 }
 
-function Credentials() {
+function Credentials({ c }: { c: RequestContext }) {
   return (
     <section class="panel">
       <h2>Passwords</h2>
@@ -136,6 +137,11 @@ function Credentials() {
         <a class="button" href="/account/logins">
           Log in with docker
         </a>
+        {providerName(c.env) !== null || hasAccess(c.env) ? (
+          <a class="button" href="/account/identities">
+            Sign-in providers
+          </a>
+        ) : null}
       </p>
     </section>
   );

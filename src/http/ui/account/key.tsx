@@ -1,21 +1,27 @@
 /** The page of one access key: what it may do, replacing it, revoking it. It shows the keys of robots, too. */
 import { Hono } from 'hono';
-import { type AccessKey, getKey, revokeKey, rotateKey } from '../../../app/keys.ts';
+import { type AccessKey, changeKey, getKey, revokeKey, rotateKey } from '../../../app/keys.ts';
 import { shownStatement } from '../../../app/statements.ts';
 import { nameOf, organizationOf } from '../../../vocabulary/names.ts';
 import { type AppEnv, callOf, type RequestContext } from '../../context.ts';
 import { ConfirmKey, confirmedCall } from '../confirmed.tsx';
-import { type Form, readForm, requireConfirmed } from '../forms.ts';
+import { type Form, readForm, requireConfirmed, versionIn } from '../forms.ts';
 import { KeyState, MadeKey, Once, onceIn } from '../keys.tsx';
 import { Page, render, seeOther } from '../page.tsx';
 import { keyAt, organizationAt, userAt } from '../parts/addresses.ts';
-import { Checkbox, ConfirmName, Refusals, type Refused, Select } from '../parts/form.tsx';
+import { Checkbox, ConfirmName, Input, Refusals, type Refused, Select, TextArea } from '../parts/form.tsx';
 import { Day, Foreign, Principal, When } from '../parts/text.tsx';
 import { statusOf, tried, triedSignIn } from '../refused.tsx';
-import { StatementText } from '../rights.tsx';
+import { StatementText, statementsOfJson } from '../rights.tsx';
 
 export const keyPages = new Hono<AppEnv>()
   .get('/keys/:key', async (c) => render(c, <Key c={c} accessKey={await getKey(callOf(c), c.req.param('key'))} />))
+  .post('/keys/:key', async (c) => {
+    const [form, key] = await Promise.all([readForm(c), getKey(callOf(c), c.req.param('key'))]);
+    const outcome = await tried(form, () => changeKey(callOf(c), key.id, changeIn(form), versionIn(form)));
+    if ('done' in outcome) return seeOther(keyAt(key.id), 'saved');
+    return render(c, <Key c={c} accessKey={key} change={outcome.refused} />, statusOf(outcome.refused.refusal));
+  })
   .post('/keys/:key/rotation', async (c) => {
     const [form, key] = await Promise.all([readForm(c), getKey(callOf(c), c.req.param('key'))]);
     const overlap = Number(form.text('overlap'));
@@ -32,6 +38,12 @@ export const keyPages = new Hono<AppEnv>()
     return render(c, <Key c={c} accessKey={key} revocation={outcome.refused} />, statusOf(outcome.refused.refusal));
   });
 
+/** Without statements, the key may do everything that its owner may do. */
+function changeIn(form: Form) {
+  const json = form.raw('statements').trim();
+  return { name: form.text('name'), statements: json === '' ? null : statementsOfJson(json) };
+}
+
 async function revoke(c: RequestContext, form: Form, key: AccessKey): Promise<void> {
   requireConfirmed(form, key.id);
   await revokeKey(callOf(c), key.id, form.has('made') ? { made: 'revoke' } : {});
@@ -47,11 +59,12 @@ function listOf(c: RequestContext, { owner }: AccessKey): string {
 interface KeyProps {
   c: RequestContext;
   accessKey: AccessKey;
+  change?: Refused;
   rotation?: Refused;
   revocation?: Refused;
 }
 
-function Key({ c, accessKey: key, rotation, revocation }: KeyProps) {
+function Key({ c, accessKey: key, change, rotation, revocation }: KeyProps) {
   const { authority } = callOf(c);
   const organization = organizationOf(key.owner);
   const isOwn = key.owner === authority.subject || (organization !== '' && authority.bounds.length === 0);
@@ -68,6 +81,7 @@ function Key({ c, accessKey: key, rotation, revocation }: KeyProps) {
       </header>
       <div class="cards spaced">
         <Facts accessKey={key} />
+        {isActive && isOwn && authority.bounds.length === 0 ? <Change accessKey={key} refused={change} /> : null}
         {isActive && isOwn ? <Replace c={c} accessKey={key} refused={rotation} /> : null}
         {isActive ? <Revoke accessKey={key} refused={revocation} /> : null}
       </div>
@@ -136,6 +150,34 @@ function Provenance({ accessKey: { madeWith, revokedAt } }: { accessKey: AccessK
         </>
       )}
     </>
+  );
+}
+
+function Change({
+  accessKey: { id, name, statements, version },
+  refused,
+}: {
+  accessKey: AccessKey;
+  refused: Refused | undefined;
+}) {
+  const shown = statements === null ? '' : JSON.stringify(statements.map(shownStatement), null, 2);
+  return (
+    <form method="post" action={keyAt(id)} class="panel">
+      <h2>Change it</h2>
+      <Refusals refused={refused} />
+      <input type="hidden" name="version" value={String(version)} />
+      <Input name="name" label="Name" value={name} max={100} required refused={refused} />
+      <TextArea
+        name="statements"
+        label="Limits, as JSON"
+        hint="Empty: no limits. The key may do what both its owner and the statements allow."
+        rows={5}
+        mono
+        value={shown}
+        refused={refused}
+      />
+      <button type="submit">Save</button>
+    </form>
   );
 }
 

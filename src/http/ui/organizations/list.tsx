@@ -93,7 +93,7 @@ function Organizations({ c, items, last, next }: ListProps<Organization>) {
         <h1>Organizations</h1>
         {administrator ? (
           <a class="button main" href="/organizations/-/new">
-            Create organization
+            New organization
           </a>
         ) : null}
       </header>
@@ -114,9 +114,9 @@ function Organizations({ c, items, last, next }: ListProps<Organization>) {
 
 function NewOrganization({ c, refused }: { c: RequestContext; refused?: Refused }) {
   return (
-    <Page c={c} title="Create organization" section="organizations">
+    <Page c={c} title="New organization" section="organizations">
       <section class="narrow">
-        <h1>Create organization</h1>
+        <h1>New organization</h1>
         <form method="post" action="/organizations/-/new" class="panel">
           <Refusals refused={refused} />
           <Input
