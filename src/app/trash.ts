@@ -151,6 +151,12 @@ export async function restoreRepository(call: Call, entry: string): Promise<Rest
   return { name: trashed.name, ...(results.first(held) as RepositorySums), webhooks: webhooks(results) };
 }
 
+/** Returns the name of a deleted repository that the caller may restore. @throws not-found */
+export async function getDeletedRepository(call: Call, entry: string): Promise<{ name: RepositoryName }> {
+  const { trashed } = await requireTrashed(call, entry);
+  return { name: trashed.name };
+}
+
 /** Purges a deleted repository. If it is being purged already, this does nothing. @throws not-found, deletion-disabled */
 export async function purgeRepository(call: Call, entry: string): Promise<{ name: RepositoryName }> {
   const { trashed, by } = await requireTrashed(call, entry);

@@ -33,6 +33,7 @@ import { permissionPages } from './ui/permissions/pages.ts';
 import { refusedPage } from './ui/refused.tsx';
 import { repositoryPages } from './ui/repositories/pages.ts';
 import { authenticatePage } from './ui/session.ts';
+import { trashPages } from './ui/trash/pages.ts';
 import { peoplePages } from './ui/users/pages.ts';
 import { webhookConsolePages } from './ui/webhooks/pages.ts';
 import { drainUnread } from './unread.ts';
@@ -191,6 +192,7 @@ const pages = [
   ...permissionPages,
   ...lifecycleConsolePages,
   ...layerPages,
+  ...trashPages,
   ...repositoryPages,
 ];
 for (const resource of pages) mount('', resource, CONSOLE);

@@ -180,6 +180,12 @@ export const PAGES: typeof ROUTES = {
   '/repositories/:name{.+}/-/lifecycle/preview': { GET: 'admin', POST: 'admin' },
   '/repositories/:name{.+}/-/lifecycle/run': { POST: 'admin' },
   '/repositories/:name{.+}/-/lifecycle/deletion': { POST: 'admin' },
+  '/repositories/:name{.+}/-/trash': { GET: 'delete' },
+  '/repositories/:name{.+}/-/trash/restore': { POST: 'delete' },
+  '/repositories/:name{.+}/-/trash/purge': { GET: 'admin', POST: 'admin' },
+  '/trash': { GET: 'login' },
+  '/trash/:entry/restore': { POST: 'trash' },
+  '/trash/:entry/purge': { GET: 'trash', POST: 'trash' },
 
   // For others than administrators these pages do not exist: their handlers answer 404 and not 403.
   '/users': { GET: 'login' },
