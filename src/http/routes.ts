@@ -202,6 +202,7 @@ export const PAGES: typeof ROUTES = {
   '/repositories/:name{.+}/-/tags/:tag': { GET: 'pull' },
   '/repositories/:name{.+}/-/layers/:digest': { GET: 'pull' },
   '/repositories/:name{.+}/-/tags/:tag/history': { GET: 'pull', POST: 'push' },
+  '/repositories/:name{.+}/-/compare': { GET: 'pull' },
   '/repositories/:name{.+}/-/deletion': { GET: 'delete', POST: 'delete' },
   '/repositories/:name{.+}/-/images/:digest': { GET: 'pull' },
   '/repositories/:name{.+}/-/images/:digest/raw': { GET: 'pull' },

@@ -158,3 +158,49 @@ test('a manifest is shown as it was pushed, with links to what it lists', async 
   expect(page).toContain(`<a href="${PAGE}/images/${v1.digest}">&quot;${v1.digest}&quot;</a>`);
   expect(page).not.toMatch(/<script>|\u202e/u);
 });
+
+describe('two images', () => {
+  const image = async (tag: string, seed: number, config: object) => {
+    const blob = await pushBlob(world, REPOSITORY, JSON.stringify({ config, history: steps(2) }));
+    const layers = [
+      await pushBlob(world, REPOSITORY, 'b'.repeat(3000)),
+      await pushBlob(world, REPOSITORY, 'x'.repeat(1000 * seed)),
+    ];
+    const document = {
+      ...{ schemaVersion: 2, mediaType: IMAGE_TYPE, config: descriptorOf(blob, CONFIG_TYPE) },
+      layers: layers.map((layer) => descriptorOf(layer, LAYER_TYPE)),
+    };
+    await putManifest(world, REPOSITORY, tag, document);
+  };
+
+  test('are compared: what to pull, what is configured, which layers', async () => {
+    await image('a', 5, { Env: ['SAME=1', 'LEVEL=debug', HOSTILE] });
+    await image('b', 7, { Env: ['SAME=1', 'LEVEL=info'], User: '65532' });
+    const browser = await browserOf(world, reader.name, reader.secret);
+    const page = await browser.page(`${PAGE}/compare?from=a&to=b`);
+    for (const text of [
+      'Who has a pulls 7.1 kB of 10 kB',
+      '3 differences',
+      'debug',
+      '65532',
+      '1 entry is equal',
+      '1 layer shared',
+    ]) {
+      expect(page).toContain(text);
+    }
+    expect(page).not.toMatch(/<script>|\u202e/u);
+    const selected = await browser.page(`${PAGE}/compare?tag=b&tag=a`);
+    expect(selected).toContain('Who has a pulls');
+    expect(await browser.page(`${PAGE}/compare?from=a&to=a`)).toContain('Both are the same image');
+  });
+
+  test('are asked for if they are not named, and are missing if they are not there', async () => {
+    const browser = await browserOf(world, reader.name, reader.secret);
+    expect(await browser.page(`${PAGE}/compare?to=v1`)).toContain('<option value="v1">');
+    const response = await browser.get(`${PAGE}/compare?from=none&to=v1`);
+    expect([response.status, (await response.text()).includes('There is no tag none in acme/api')]).toEqual([404, true]);
+    expect((await browser.get(`${PAGE}/compare?from=%3Cscript%3E&to=sha256:1`)).status).toBe(404);
+    const other = await browserOf(world, outsider.name, outsider.secret);
+    expect((await other.get(`${PAGE}/compare?from=v1&to=v1`)).status).toBe(404);
+  });
+});

@@ -1,16 +1,14 @@
 /** The page of an image, by tag or by digest: its platforms, how to pull it, and what it consists of. */
 import { Hono } from 'hono';
 import { may } from '../../../app/access.ts';
-import { getWholeImage, type WholeImageDetails } from '../../../app/images.ts';
+import type { WholeImageDetails } from '../../../app/images.ts';
 import { getRepository } from '../../../app/repositories.ts';
-import type { Digest } from '../../../oci/digest.ts';
 import { readImageConfig } from '../../../oci/image-config.ts';
 import { parseReferenceToRead } from '../../../oci/reference.ts';
-import { isRefusal } from '../../../vocabulary/refusal.ts';
 import { type AppEnv, callOf, type RequestContext, repositoryIn } from '../../context.ts';
 import { render } from '../page.tsx';
 import { imageAt, repositoryAt, tagAt, withQuery } from '../parts/addresses.ts';
-import { type Platform, platformText, platformWanted } from '../parts/platform.ts';
+import { type Platform, platformText } from '../parts/platform.ts';
 import { Bytes, Chip } from '../parts/text.tsx';
 import { RepositoryPage } from '../repositories/frame.tsx';
 import { Attached } from './attached.tsx';
@@ -19,6 +17,7 @@ import { Facts } from './facts.tsx';
 import { Layers } from './layers.tsx';
 import type { ImageProps } from './props.ts';
 import { Pull } from './pull.tsx';
+import { readImage } from './read.ts';
 
 export const imagePages = new Hono<AppEnv>()
   .get('/repositories/:name{.+}/-/tags/:tag', (c) => showImage(c, c.req.param('tag')))
@@ -27,20 +26,9 @@ export const imagePages = new Hono<AppEnv>()
 async function showImage(c: RequestContext, named: string): Promise<Response> {
   const [call, name] = [callOf(c), repositoryIn(c)];
   const reference = parseReferenceToRead(named);
-  const [repository, image] = await Promise.all([getRepository(call, name), getWholeImage(call, name, reference)]);
-  const platform = image.kind === 'index' ? platformWanted(image.platforms ?? [], c.req.query('platform')) : null;
-  const part = platform === null ? null : await readPart(c, platform.digest);
-  return render(c, <ImagePage {...{ c, repository, reference, image, platform, part }} />);
-}
-
-/** The image of one platform; `null` if the index lists it and it is not here. */
-async function readPart(c: RequestContext, digest: Digest): Promise<WholeImageDetails | null> {
-  try {
-    return await getWholeImage(callOf(c), repositoryIn(c), { digest });
-  } catch (error) {
-    if (!isRefusal(error, 'manifest-unknown')) throw error;
-    return null;
-  }
+  const wanted = c.req.query('platform');
+  const [repository, read] = await Promise.all([getRepository(call, name), readImage(c, reference, wanted)]);
+  return render(c, <ImagePage {...{ c, repository, reference, ...read }} />);
 }
 
 function ImagePage(props: ImageProps) {

@@ -1,0 +1,171 @@
+/** Compares two images of a repository: what somebody must pull who has the first one, and what is configured differently. */
+import { Hono } from 'hono';
+import { listTagDetails } from '../../../app/images.ts';
+import { getRepository, type Repository } from '../../../app/repositories.ts';
+import { parseReferenceToRead } from '../../../oci/reference.ts';
+import { isRefusal, type Refusal } from '../../../vocabulary/refusal.ts';
+import { type AppEnv, callOf, type RequestContext, repositoryIn } from '../../context.ts';
+import { render } from '../page.tsx';
+import { repositoryAt, withQuery } from '../parts/addresses.ts';
+import { sentence } from '../parts/form.tsx';
+import { platformText } from '../parts/platform.ts';
+import { Foreign } from '../parts/text.tsx';
+import { statusOf } from '../refused.tsx';
+import { RepositoryPage } from '../repositories/frame.tsx';
+import { Comparison } from './comparison.tsx';
+import { type ReadImage, readImage } from './read.ts';
+
+export const comparePages = new Hono<AppEnv>().get('/repositories/:name{.+}/-/compare', async (c) => {
+  const [call, name, wanted] = [callOf(c), repositoryIn(c), wantedIn(c)];
+  const [repository, from, to, tags] = await Promise.all([
+    getRepository(call, name),
+    readSide(c, wanted.from, wanted.platform),
+    readSide(c, wanted.to, wanted.platform),
+    // The form proposes the newest tags.
+    wanted.from === '' || wanted.to === '' ? listTagDetails(call, name, {}) : null,
+  ]);
+  const [refusal = null] = [from, to].filter((side) => isRefusal(side));
+  const proposed = (tags?.items ?? []).map(({ tag }) => tag);
+  const page = <ComparePage {...{ c, repository, wanted, from, to, proposed }} />;
+  return render(c, page, refusal === null ? 200 : statusOf(refusal));
+});
+
+interface Wanted {
+  from: string;
+  to: string;
+  platform: string;
+}
+
+/** The images to compare. The list of tags sends the tags that were selected: the first of them is the newer one there. */
+function wantedIn(c: RequestContext): Wanted {
+  const [newer = '', older = ''] = c.req.queries('tag') ?? [];
+  const text = (name: string) => c.req.query(name)?.trim() ?? '';
+  return { from: text('from') || older, to: text('to') || newer, platform: text('platform') };
+}
+
+/** `null`: none was named. */
+async function readSide(c: RequestContext, named: string, platform: string): Promise<ReadImage | Refusal | null> {
+  if (named === '') return null;
+  try {
+    return await readImage(c, parseReferenceToRead(named), platform);
+  } catch (error) {
+    if (isRefusal(error, 'manifest-unknown', 'digest-invalid')) return error;
+    throw error;
+  }
+}
+
+interface CompareProps {
+  c: RequestContext;
+  repository: Repository;
+  wanted: Wanted;
+  from: ReadImage | Refusal | null;
+  to: ReadImage | Refusal | null;
+  proposed: string[];
+}
+
+function ComparePage(props: CompareProps) {
+  const { c, repository, wanted, from, to } = props;
+  const refusals = [from, to].filter((side) => isRefusal(side));
+  const isWhole = from !== null && to !== null && !isRefusal(from) && !isRefusal(to);
+  return (
+    <RepositoryPage c={c} repository={repository} tab="" title={`Compare ${wanted.from} and ${wanted.to} · ${repository.name}`}>
+      <h2>Compare two images</h2>
+      <CompareForm {...props} />
+      {refusals.map(({ message }) => (
+        <div class="notice bad" role="alert">
+          <p>
+            <Foreign text={sentence(message)} />
+          </p>
+        </div>
+      ))}
+      {isWhole ? <Both name={repository.name} wanted={wanted} from={from} to={to} /> : null}
+    </RepositoryPage>
+  );
+}
+
+/** The platforms that both images have, or those that one of them has. */
+function platformsOf(sides: readonly CompareProps['from'][]): string[] {
+  const lists = sides.flatMap((side) =>
+    side === null || isRefusal(side) || side.image.kind !== 'index' ? [] : [(side.image.platforms ?? []).map(platformText)],
+  );
+  const [first = [], second] = lists;
+  return [...new Set(first.filter((text) => second === undefined || second.includes(text)))];
+}
+
+function CompareForm({ repository: { name }, wanted, from, to, proposed }: CompareProps) {
+  const path = repositoryAt(name, 'compare');
+  const platforms = platformsOf([from, to]);
+  const chosen = [from, to].map((side) => (side === null || isRefusal(side) ? null : side.platform)).find(Boolean);
+  return (
+    <form class="filters" action={path}>
+      <Side name="from" label="From" value={wanted.from} />
+      <Side name="to" label="To" value={wanted.to} />
+      <datalist id="proposed">
+        {proposed.map((tag) => (
+          <option value={tag} />
+        ))}
+      </datalist>
+      {platforms.length < 2 ? null : (
+        <label>
+          Platform
+          <select name="platform">
+            {platforms.map((text) => (
+              <option value={text} selected={chosen ? text === platformText(chosen) : false}>
+                {text}
+              </option>
+            ))}
+          </select>
+        </label>
+      )}
+      <button type="submit" class="main">
+        Compare
+      </button>
+      {wanted.from === '' || wanted.to === '' ? null : (
+        <a href={withQuery(path, { from: wanted.to, to: wanted.from, platform: wanted.platform })}>Swap</a>
+      )}
+    </form>
+  );
+}
+
+/** A digest is longer than a tag. */
+const REFERENCE_MAX = 140;
+
+function Side({ name, label, value }: { name: string; label: string; value: string }) {
+  return (
+    <label>
+      {label}
+      <input
+        name={name}
+        value={value}
+        class="mono"
+        list="proposed"
+        maxlength={REFERENCE_MAX}
+        autocomplete="off"
+        spellcheck={false}
+        placeholder="a tag or a digest"
+        required
+      />
+    </label>
+  );
+}
+
+function Both({ name, wanted, from, to }: { name: string; wanted: Wanted; from: ReadImage; to: ReadImage }) {
+  const [before, after] = [partOf(from), partOf(to)];
+  if (before === null || after === null) {
+    return <p>{before === null ? wanted.from : wanted.to} has no image for this platform.</p>;
+  }
+  if (before.digest === after.digest) return <p>Both are the same image.</p>;
+  const names = { from: shortName(wanted.from), to: shortName(wanted.to) };
+  return <Comparison repository={name} names={names} from={before} to={after} />;
+}
+
+function partOf({ image, part }: ReadImage): ReadImage['image'] | null {
+  return image.kind === 'index' ? part : image;
+}
+
+/** Characters of a digest in a heading. */
+const SHORT = 19;
+
+function shortName(reference: string): string {
+  return reference.includes(':') ? reference.slice(0, SHORT) : reference;
+}
