@@ -34,14 +34,41 @@ CREATE TABLE IF NOT EXISTS repositories (
 --   overview_html: the HTML of the overview.
 --   rendered_version: the version whose overview was rendered. If it is not the present version, the HTML may be of an older
 --     overview, and is made again when the overview is shown.
+--   stars: the number of rows in the table stars.
+--   last_comment: the id of the newest comment that was ever written, or 0.
 CREATE TABLE IF NOT EXISTS repository_pages (
   repository_id INTEGER PRIMARY KEY,
   description TEXT NOT NULL DEFAULT '',
   overview TEXT NOT NULL DEFAULT '',
   version INTEGER NOT NULL DEFAULT 1,
   overview_html TEXT,
-  rendered_version INTEGER
+  rendered_version INTEGER,
+  stars INTEGER NOT NULL DEFAULT 0,
+  last_comment INTEGER NOT NULL DEFAULT 0
 ) STRICT;
+
+-- The people who have starred a repository.
+CREATE TABLE IF NOT EXISTS stars (
+  repository_id INTEGER NOT NULL,
+  subject TEXT NOT NULL,
+  starred_at INTEGER NOT NULL,
+  PRIMARY KEY (repository_id, subject)
+) STRICT, WITHOUT ROWID;
+
+-- Comments on repositories.
+--   id: numbers the comments of a repository, from 1. It is not reused.
+--   author: `user:alice`.
+--   source, html: Markdown, and the HTML that it renders to.
+CREATE TABLE IF NOT EXISTS comments (
+  repository_id INTEGER NOT NULL,
+  id INTEGER NOT NULL,
+  author TEXT NOT NULL,
+  source TEXT NOT NULL,
+  html TEXT NOT NULL,
+  created_at INTEGER NOT NULL,
+  edited_at INTEGER,
+  PRIMARY KEY (repository_id, id)
+) STRICT, WITHOUT ROWID;
 
 -- Blobs: one row for each digest whose verified bytes are in R2 (invariants 1 and 7).
 --   object_key: the key of the R2 object.

@@ -77,6 +77,7 @@ export const SETTINGS = {
     'the origin that clients use, if a proxy in front of the registry changes it: `https://registry.example.com`',
   ),
   VERIFY: choice('storage', ['storage', 'stream'], 'how a chunked upload is verified, see below'),
+  COMMENTS: flag('on', '`off`: nobody can write comments on repositories, and none are shown'),
   CREATE_ON_PUSH: flag('on', '`off`: only the API creates repositories, not a first push'),
   KEY_DEFAULT_DAYS: days(90, 1, 'default lifetime of an access key; `KEY_MAX_DAYS` if that is shorter'),
   KEY_MAX_DAYS: days(366, 1, 'longest lifetime of an access key'),

@@ -88,15 +88,16 @@ const SCROLLING = '<pre tabindex="0">';
 /**
  * Renders a text.
  * @param field the field of the request that has the text
+ * @param most the maximum number of bytes of the result
  * @throws request-invalid if the result is too long
  */
-export function rendered(source: string, field: string): Rendered {
+export function rendered(source: string, field: string, most = HTML_MAX_BYTES): Rendered {
   const plain = source.replaceAll('\r\n', '\n').replaceAll(HIDDEN, '\u241b');
   const html = parser.render(plain).replaceAll('<pre>', SCROLLING);
   const bytes = new TextEncoder().encode(html).byteLength;
-  if (bytes <= HTML_MAX_BYTES) return { source, html };
+  if (bytes <= most) return { source, html };
   const message =
-    `the text renders to ${bytes} bytes of HTML, and up to ${HTML_MAX_BYTES} are allowed: nothing was saved. ` +
+    `the text renders to ${bytes} bytes of HTML, and up to ${most} are allowed: nothing was saved. ` +
     'Shorten its tables and lists';
   throw invalidInput({ at: field, message });
 }

@@ -73,6 +73,8 @@ const TABLES: Record<string, string> = {
   registry: 'ownership.ts',
   repositories: 'registry',
   repository_pages: 'registry',
+  stars: 'registry',
+  comments: 'registry',
   blobs: 'registry',
   repository_blobs: 'registry',
   manifests: 'registry',
@@ -280,7 +282,7 @@ test('every table of the schema has an owner and a section', () => {
 
 test('recorded events are in the list of event types, and the list has no others', () => {
   const kind =
-    /'((?:manifest|tag|blob|repository|tag-mutability|lifecycle|trash|gc|quota|user|login|organization|member|team|team-member|robot|key|policy|trust-rule|webhook)\.[a-z]+)'/g;
+    /'((?:manifest|tag|blob|repository|comment|tag-mutability|lifecycle|trash|gc|quota|user|login|organization|member|team|team-member|robot|key|policy|trust-rule|webhook)\.[a-z]+)'/g;
   const named = (room: string) =>
     sources
       .filter(({ path }) => roomOf(path) === room && !path.startsWith('webhooks/formats/'))

@@ -21,6 +21,7 @@ export const repositorySummary = z.strictObject({
   visibility,
   description: z.string(),
   createdAt: z.iso.datetime(),
+  stars: z.int().describe('The number of people who have starred it'),
   bytes: z
     .int()
     .describe('Bytes of its manifests, and of the layers and configs that they reference, each once. The trash does not count'),

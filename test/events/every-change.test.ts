@@ -519,6 +519,43 @@ const CHANGES: Record<string, (stage: Stage) => Change | Promise<Change>> = {
       },
     );
   },
+  'PUT /api/v1/repositories/:name{.+}/-/star': ({ alice, olga }) =>
+    bare(ofApi('star'), { as: alice.basic, records: [], notFor: [null, olga.basic], absent: [ofNone('star')] }),
+  'DELETE /api/v1/repositories/:name{.+}/-/star': ({ alice, olga }) =>
+    bare(ofApi('star'), { as: alice.basic, records: [], notFor: [null, olga.basic], absent: [ofNone('star')] }),
+  'POST /api/v1/repositories/:name{.+}/-/comments': ({ alice, olga }) =>
+    json(
+      ofApi('comments'),
+      { text: 'good' },
+      {
+        as: alice.basic,
+        records: ['acme/api: comment.created'],
+        notFor: [null, olga.basic],
+        absent: [ofNone('comments')].map(underApi),
+      },
+    ),
+  'PATCH /api/v1/repositories/:name{.+}/-/comments/:comment': async ({ alice, olga, bob }) => {
+    await api(world, 'POST', ofApi('comments'), { as: alice.basic, body: { text: 'good' } });
+    return json(
+      ofApi('comments/1'),
+      { text: 'better' },
+      {
+        as: alice.basic,
+        records: ['acme/api: comment.changed'],
+        notFor: [null, olga.basic, bob.basic],
+        absent: [ofApi('comments/99'), ofNone('comments/1')].map(underApi),
+      },
+    );
+  },
+  'DELETE /api/v1/repositories/:name{.+}/-/comments/:comment': async ({ alice, olga, bob }) => {
+    await api(world, 'POST', ofApi('comments'), { as: alice.basic, body: { text: 'good' } });
+    return bare(ofApi('comments/1'), {
+      as: alice.basic,
+      records: ['acme/api: comment.deleted'],
+      notFor: [null, olga.basic, bob.basic],
+      absent: [ofApi('comments/99'), ofApi('comments/x'), ofNone('comments/1')],
+    });
+  },
   'PUT /api/v1/repositories/:name{.+}/-/tag-mutability': ({ alice, olga, bob }) =>
     json(
       ofApi('tag-mutability'),

@@ -1,6 +1,7 @@
 /** The resources of the management API, in the order in which their routes are tried. */
 import type { Hono } from 'hono';
 import type { AppEnv } from '../context.ts';
+import { comments } from './comments.ts';
 import { deletions } from './deletions.ts';
 import { events } from './events.ts';
 import { images } from './images.ts';
@@ -34,6 +35,7 @@ export const api: Hono<AppEnv>[] = [
   webhooks,
   webhookDeliveries,
   events,
+  comments,
   images,
   deletions,
   tags,

@@ -124,6 +124,6 @@ function answerRepository(repository: Repository, status = 200): Response {
 }
 
 function shownSummary(listed: ListedRepository): z.output<typeof repositorySummary> {
-  const { name, visibility, description, createdAt, bytes, tags, manifests } = listed;
-  return { name, visibility, description, createdAt: timeOf(createdAt), bytes, tags, manifests };
+  const { name, visibility, description, createdAt, stars, bytes, tags, manifests } = listed;
+  return { name, visibility, description, createdAt: timeOf(createdAt), stars, bytes, tags, manifests };
 }

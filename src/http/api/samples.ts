@@ -17,6 +17,7 @@ export const PATH_PARAMETERS: Record<string, { description: string; example: str
   team: { description: 'The name of the team within its organization', example: 'dev' },
   robot: { description: 'The name of the robot within its organization', example: 'ci' },
   rule: { description: 'The name of the trust rule', example: 'deploy' },
+  comment: { description: 'The number of the comment', example: '1' },
   tag: { description: 'The tag', example: 'v1' },
   digest: { description: 'The digest of the manifest', example: SAMPLE_DIGEST },
   entry: { description: '`entry` of a deleted repository in the trash', example: '7' },

@@ -180,6 +180,8 @@ const TABLES: readonly Table[] = [
   { name: 'tag_history', key: 'tag, point', rows: OF_REPOSITORY },
   { name: 'pulls', key: 'digest, day', rows: OF_REPOSITORY },
   { name: 'manifest_checks', key: 'digest', rows: OF_REPOSITORY },
+  { name: 'stars', key: 'subject', rows: OF_REPOSITORY },
+  { name: 'comments', key: 'id', rows: OF_REPOSITORY },
   { name: 'trash', key: 'kind, name', rows: `${OF_REPOSITORY} AND kind <> 'repository'` },
 ];
 

@@ -25,6 +25,8 @@ export interface RepositorySummary extends RepositorySums {
   description: string;
   /** The time of creation, in seconds since the epoch. */
   createdAt: number;
+  /** The number of people who have starred it. */
+  stars: number;
 }
 
 interface DescribedRepository extends RepositorySummary {
@@ -33,7 +35,8 @@ interface DescribedRepository extends RepositorySummary {
   version: number;
 }
 
-const SUMMARY = `r.name, r.created_at AS createdAt, coalesce(p.description, '') AS description, ${SUMS}`;
+const SUMMARY = `r.name, r.created_at AS createdAt, coalesce(p.description, '') AS description,
+  coalesce(p.stars, 0) AS stars, ${SUMS}`;
 const DESCRIBED = `FROM repositories r LEFT JOIN repository_pages p ON p.repository_id = r.id ${SUMS_OF}`;
 const DESCRIPTION = `SELECT ${SUMMARY}, coalesce(p.overview, '') AS overview, coalesce(p.version, 1) AS version
   ${DESCRIBED} WHERE r.name = :repository`;

@@ -267,7 +267,15 @@ describe('every caller sees in both lists what they may pull, and nothing else',
       ['beta/secret', 'private'],
     ]);
     const open = await api<Listed>(world, 'GET', '/repositories', { as: null });
-    const shown = { visibility: 'public', description: '', createdAt: expect.any(String), bytes: 0, tags: 0, manifests: 0 };
+    const shown = {
+      visibility: 'public',
+      description: '',
+      createdAt: expect.any(String),
+      stars: 0,
+      bytes: 0,
+      tags: 0,
+      manifests: 0,
+    };
     expect(open.body.items).toEqual(PUBLIC_ONES.map((name) => ({ name, ...shown })));
   });
 

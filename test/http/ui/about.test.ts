@@ -1,6 +1,6 @@
 /** The page about a repository: the overview is rendered when it is saved, and edited by its administrators. */
 import { beforeEach, expect, test } from 'vitest';
-import { type Browser, browserOf } from '../../world/browser.ts';
+import { Browser, browserOf } from '../../world/browser.ts';
 import { api, inviteUser, type Person } from '../../world/people.ts';
 import { builtOnce, type World } from '../../world/world.ts';
 
@@ -71,7 +71,46 @@ test('an overview from before rendering is rendered when it is first shown, and 
 test('a reader sees the overview but no control, and is refused when posting', async () => {
   const other = await browserOf(world, 'bob', bob.secret);
   const page = await other.page(`${PAGE}?edit=1`);
-  expect([page.includes('<h3>Shop</h3>'), page.includes('edit=1'), page.includes('<textarea')]).toEqual([true, false, false]);
+  expect([page.includes('<h3>Shop</h3>'), page.includes('edit=1'), page.includes('name="overview"')]).toEqual([
+    true,
+    false,
+    false,
+  ]);
   expect((await other.post(PAGE, { overview: 'mine' })).status).toBe(403);
   expect((await other.get('/repositories/alice/none/-/about')).status).toBe(404);
+});
+
+test('a star is given and taken back', async () => {
+  const other = await browserOf(world, 'bob', bob.secret);
+  expect(await other.page(PAGE)).toMatch(/aria-pressed="false".*Star<span class="count">0/s);
+  const given = await other.post('/repositories/alice/api/-/star', { starred: 'yes' });
+  expect([given.status, given.headers.get('location')]).toEqual([303, PAGE]);
+  expect(await other.page(PAGE)).toMatch(/aria-pressed="true".*Starred<span class="count">1/s);
+  await other.post('/repositories/alice/api/-/star', { starred: 'no' });
+  expect(await other.page(PAGE)).toContain('aria-pressed="false"');
+});
+
+test('a comment is written, changed and deleted by its author, and deleted by an administrator', async () => {
+  const other = await browserOf(world, 'bob', bob.secret);
+  const comments = '/repositories/alice/api/-/comments';
+  const written = await other.post(comments, { text: '**good** <script>' });
+  expect([written.status, written.headers.get('location')]).toEqual([303, `${PAGE}?last=2#comment-1`]);
+  expect(await other.page(PAGE)).toContain('<strong>good</strong> &lt;script&gt;');
+  expect(await other.page(`${PAGE}?comment=1`)).toContain('**good** &lt;script&gt;</textarea>');
+  expect((await other.post(`${comments}/1`, { text: 'better' })).headers.get('location')).toContain('notice=saved');
+  const empty = await other.post(comments, { text: ' ' });
+  expect([empty.status, (await empty.text()).includes('id="text-error"')]).toEqual([400, true]);
+  expect((await browser.post(`${comments}/1`, { text: 'mine' })).status).toBe(404);
+  const moderator = await browser.page(`${PAGE}?comment=1`);
+  expect([moderator.includes('Delete comment 1'), moderator.includes('Edit comment 1')]).toEqual([true, false]);
+  expect((await browser.post(`${comments}/1`, { delete: '1' })).status).toBe(303);
+  expect(await other.page(PAGE)).toContain('No comments yet.');
+});
+
+test('a reader who is not signed in is asked to sign in, and cannot write', async () => {
+  const nobody = new Browser(world);
+  const page = await nobody.page(PAGE);
+  expect([page.includes('to comment.'), page.includes('<textarea'), page.includes('/-/star')]).toEqual([true, false, false]);
+  expect((await nobody.post('/repositories/alice/api/-/comments', { text: 'x' })).headers.get('location')).toBe('/sign-in');
+  expect((await nobody.post('/repositories/alice/api/-/star', { starred: 'yes' })).headers.get('location')).toBe('/sign-in');
 });

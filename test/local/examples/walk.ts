@@ -197,6 +197,13 @@ async function contents(recorder: Recorder, alice: string): Promise<void> {
   await recorder.send('GET', `${REPOSITORY}/-/tags`, alice);
   await recorder.send('GET', `${REPOSITORY}/-/images`, alice);
   await recorder.send('GET', `${REPOSITORY}/-/images/{digest}`, alice);
+  await recorder.send('PUT', `${REPOSITORY}/-/star`, alice);
+  await recorder.send('GET', `${REPOSITORY}/-/star`, alice);
+  await recorder.send('DELETE', `${REPOSITORY}/-/star`, alice);
+  await recorder.send('POST', `${REPOSITORY}/-/comments`, alice);
+  await recorder.send('PATCH', `${REPOSITORY}/-/comments/{comment}`, alice);
+  await recorder.send('GET', `${REPOSITORY}/-/comments`, alice);
+  await recorder.send('DELETE', `${REPOSITORY}/-/comments/{comment}`, alice);
   await recorder.send('PUT', `${REPOSITORY}/-/tag-mutability`, alice);
   await recorder.send('GET', `${REPOSITORY}/-/tag-mutability`, alice);
   await recorder.request('PUT', '/api/v1/repositories/acme/app/-/tag-mutability', {

@@ -1,7 +1,9 @@
 /** What a repository is about: its overview, which was rendered when it was saved, and its figures. */
 import { Hono } from 'hono';
 import { raw } from 'hono/html';
+import { getStars, listComments } from '../../../app/comments.ts';
 import { changeRepository, getOverview, getRepository, previewOverview, type Repository } from '../../../app/repositories.ts';
+import { settings } from '../../../env.ts';
 import { type AppEnv, callOf, type RequestContext, repositoryIn } from '../../context.ts';
 import { readForm, versionIn } from '../forms.ts';
 import { render, seeOther } from '../page.tsx';
@@ -10,6 +12,7 @@ import { Refusals, type Refused, TextArea } from '../parts/form.tsx';
 import { Empty } from '../parts/table.tsx';
 import { Bytes, When } from '../parts/text.tsx';
 import { statusOf, tried } from '../refused.tsx';
+import { COMMENTS_SHOWN, Comments, type CommentsProps, StarForm } from './comment-parts.tsx';
 import { RepositoryPage, rightsIn } from './frame.tsx';
 
 /** The maximum number of characters of an overview. */
@@ -20,11 +23,7 @@ export const aboutPages = new Hono<AppEnv>()
     if (c.req.query('edit') !== undefined && rightsIn(c).admin) {
       return render(c, <EditPage c={c} repository={await getRepository(callOf(c), repositoryIn(c))} />);
     }
-    const [repository, html] = await Promise.all([
-      getRepository(callOf(c), repositoryIn(c)),
-      getOverview(callOf(c), repositoryIn(c)),
-    ]);
-    return render(c, <AboutPage c={c} repository={repository} html={html} />);
+    return render(c, await aboutPage(c));
   })
   .post('/repositories/:name{.+}/-/about', async (c) => {
     const form = await readForm(c);
@@ -45,14 +44,51 @@ export const aboutPages = new Hono<AppEnv>()
     return render(c, <EditPage c={c} repository={shown} preview={outcome.done?.html} />);
   });
 
+interface Shown {
+  /** The comment that the reader edits. */
+  editing?: number;
+  /** The form for a comment that was refused. */
+  refused?: Refused;
+}
+
+/** The page about the repository. */
+export async function aboutPage(c: RequestContext, { editing, refused }: Shown = {}) {
+  const name = repositoryIn(c);
+  const asked = c.req.query('last');
+  const last = editing === undefined ? numberIn(asked) : editing + 1;
+  const call = callOf(c);
+  const [repository, html, stars, { items, more }] = await Promise.all([
+    getRepository(call, name),
+    getOverview(call, name),
+    getStars(call, name),
+    listComments(call, name, { before: last, limit: COMMENTS_SHOWN }),
+  ]);
+  const isPerson = call.authority.credentialKind === 'session';
+  const comments = settings(c.env).comments
+    ? {
+        ...{ c, name, comments: items, last: last === null ? undefined : String(last), isPerson, refused },
+        ...{ mayModerate: rightsIn(c).admin, editing: editing ?? numberIn(c.req.query('comment')) ?? undefined },
+        next: more ? String(items.at(-1)?.id) : null,
+      }
+    : null;
+  return <AboutPage c={c} repository={repository} html={html} stars={{ ...stars, isPerson }} comments={comments} />;
+}
+
+function numberIn(text: string | undefined): number | null {
+  return text !== undefined && /^[1-9]\d{0,14}$/.test(text) ? Number(text) : null;
+}
+
 interface AboutProps {
   c: RequestContext;
   repository: Repository;
+  stars: { stars: number; starred: boolean; isPerson: boolean };
+  /** `null` if comments are switched off. */
+  comments: CommentsProps | null;
   /** The overview, rendered. */
   html: string;
 }
 
-function AboutPage({ c, repository, html }: AboutProps) {
+function AboutPage({ c, repository, html, stars, comments }: AboutProps) {
   const { name } = repository;
   const edit = rightsIn(c).admin ? withQuery(repositoryAt(name, 'about'), { edit: '1' }) : null;
   return (
@@ -70,8 +106,12 @@ function AboutPage({ c, repository, html }: AboutProps) {
             </header>
             {html === '' ? <NoOverview edit={edit} /> : <Prose html={html} />}
           </section>
+          {comments === null ? null : <Comments {...comments} />}
         </div>
-        <Figures repository={repository} />
+        <aside aria-label="Figures">
+          <StarForm name={name} {...stars} />
+          <Figures repository={repository} />
+        </aside>
       </div>
     </RepositoryPage>
   );
@@ -105,22 +145,20 @@ function Prose({ html }: { html: string }) {
 function Figures({ repository }: { repository: Repository }) {
   const { tags, manifests, bytes, createdAt } = repository;
   return (
-    <aside aria-label="Figures">
-      <dl class="facts">
-        <dt>Tags</dt>
-        <dd>{tags.toLocaleString('en')}</dd>
-        <dt>Manifests</dt>
-        <dd>{manifests.toLocaleString('en')}</dd>
-        <dt>Size</dt>
-        <dd>
-          <Bytes value={bytes} />
-        </dd>
-        <dt>Created</dt>
-        <dd>
-          <When at={createdAt} />
-        </dd>
-      </dl>
-    </aside>
+    <dl class="facts">
+      <dt>Tags</dt>
+      <dd>{tags.toLocaleString('en')}</dd>
+      <dt>Manifests</dt>
+      <dd>{manifests.toLocaleString('en')}</dd>
+      <dt>Size</dt>
+      <dd>
+        <Bytes value={bytes} />
+      </dd>
+      <dt>Created</dt>
+      <dd>
+        <When at={createdAt} />
+      </dd>
+    </dl>
   );
 }
 

@@ -1,0 +1,125 @@
+/** Stars and comments: people say what they think of a repository that they may pull. */
+import { allows } from '../auth/policy.ts';
+import { authoritiesOf } from '../auth/rights/lookup.ts';
+import { commentChange } from '../contract/comments.ts';
+import { valid } from '../contract/valid.ts';
+import { settings } from '../env.ts';
+import type { Actor } from '../events/event.ts';
+import { type Rendered, rendered } from '../markdown.ts';
+import type { RepositoryName } from '../oci/name.ts';
+import type { Page } from '../oci/page.ts';
+import {
+  addComment,
+  type Comment,
+  deleteComment as deleteRow,
+  editComment,
+  findComment,
+  listComments as listRows,
+} from '../registry/repositories/comments.ts';
+import { readStars, type Stars, setStar } from '../registry/repositories/stars.ts';
+import { Refusal } from '../vocabulary/refusal.ts';
+import { may, maySeeActors, requireRight, requireUnscopedUser } from './access.ts';
+import type { Call } from './call.ts';
+
+/** A comment as the caller may see it. */
+export interface ShownComment extends Omit<Comment, 'author'> {
+  /** `null` if the author may not pull any more, and the caller may not see who changes things in the repository. */
+  author: string | null;
+  /** True if the caller wrote it. */
+  isOwn: boolean;
+}
+
+/** The maximum number of bytes of HTML of a comment. A page of comments stays within some hundred kilobytes. */
+const COMMENT_HTML_MAX_BYTES = 16 * 1024;
+
+/** Requires a person, with a credential that may act for them, who may pull. @throws unauthenticated, not-found, forbidden */
+function requirePerson(call: Call, repository: RepositoryName): Actor {
+  const by = requireRight(call, 'pull', repository);
+  requireUnscopedUser(call);
+  return by;
+}
+
+export async function getStars(call: Call, repository: RepositoryName): Promise<Stars> {
+  requireRight(call, 'pull', repository);
+  return readStars(call.env, repository, call.authority.subject);
+}
+
+/** Stars a repository, or takes the star back. Doing it twice changes nothing. */
+export async function putStar(call: Call, repository: RepositoryName, starred: boolean): Promise<Stars> {
+  const { subject } = requirePerson(call, repository);
+  await setStar(call.env, repository, subject, starred);
+  return readStars(call.env, repository, subject);
+}
+
+/** Lists comments, newest first. There are none if the setting `COMMENTS` is off. */
+export async function listComments(
+  call: Call,
+  repository: RepositoryName,
+  page: { before: number | null; limit: number },
+): Promise<Page<ShownComment>> {
+  requireRight(call, 'pull', repository);
+  if (!settings(call.env).comments) return { items: [], more: false };
+  const { items, more } = await listRows(call.env, repository, page);
+  const hidden = await hiddenAuthors(call, repository, items);
+  return { items: items.map((item) => shownTo(call, item, hidden)), more };
+}
+
+/** The authors whose names the caller may not see, because they may not pull any more. */
+async function hiddenAuthors(call: Call, repository: RepositoryName, items: readonly Comment[]): Promise<Set<string>> {
+  if (maySeeActors(call, repository)) return new Set();
+  const authors = [...new Set(items.map(({ author }) => author))].filter((author) => author !== call.authority.subject);
+  if (authors.length === 0) return new Set();
+  const known = await authoritiesOf(call.env, authors, [repository]);
+  const present = known.filter((authority) => allows(authority, 'pull', repository)).map(({ subject }) => subject);
+  return new Set(authors.filter((author) => !present.includes(author)));
+}
+
+function shownTo({ authority }: Call, { author, ...comment }: Comment, hidden: Set<string>): ShownComment {
+  return { ...comment, author: hidden.has(author) ? null : author, isOwn: author === authority.subject };
+}
+
+/** @throws request-invalid; limit-reached for too many comments; disabled if the setting `COMMENTS` is off */
+export async function postComment(call: Call, repository: RepositoryName, change: { text: string }): Promise<ShownComment> {
+  const by = requireWriter(call, repository);
+  return shownTo(call, await addComment(call.env, repository, renderedText(change), by), new Set());
+}
+
+/** Changes a comment of the caller. @throws request-invalid, disabled; not-found if there is none, or another person's */
+export async function changeComment(
+  call: Call,
+  repository: RepositoryName,
+  id: number,
+  change: { text: string },
+): Promise<ShownComment> {
+  const by = requireWriter(call, repository);
+  return shownTo(call, await editComment(call.env, repository, { id, text: renderedText(change), by }), new Set());
+}
+
+/** Returns a comment of the caller, to be edited. @throws not-found */
+export async function getOwnComment(call: Call, repository: RepositoryName, id: number): Promise<ShownComment> {
+  const { subject } = requireWriter(call, repository);
+  const found = await findComment(call.env, repository, id);
+  if (found?.author !== subject) throw new Refusal('not-found');
+  return shownTo(call, found, new Set());
+}
+
+/**
+ * Deletes a comment. Its author may, and whoever may administer the repository.
+ * @throws not-found if there is none, or the caller may not delete it
+ */
+export async function deleteComment(call: Call, repository: RepositoryName, id: number): Promise<void> {
+  const by = requirePerson(call, repository);
+  const author = may(call.authority, 'admin', repository) ? null : by.subject;
+  await deleteRow(call.env, repository, { id, author, by });
+}
+
+function requireWriter(call: Call, repository: RepositoryName): Actor {
+  const by = requirePerson(call, repository);
+  if (settings(call.env).comments) return by;
+  throw new Refusal('disabled', { message: 'comments are switched off in this registry: nothing was changed' });
+}
+
+function renderedText(change: { text: string }): Rendered {
+  const { text } = valid(commentChange, change);
+  return rendered(text, 'text', COMMENT_HTML_MAX_BYTES);
+}
