@@ -1,6 +1,6 @@
 /** Forms of the console: where a form may come from, and how it is read. */
 import { createMiddleware } from 'hono/factory';
-import { invalidInput, Refusal } from '../../vocabulary/refusal.ts';
+import { invalidInput, isRefusal, Refusal } from '../../vocabulary/refusal.ts';
 import { type AppEnv, originOf, type RequestContext } from '../context.ts';
 import { limitWrites } from '../limits.ts';
 import { readBody } from '../params.ts';
@@ -70,6 +70,26 @@ export class Form {
 export function requireConfirmed(form: Form, expected: string): void {
   if (form.text('confirm') !== expected) {
     throw invalidInput({ at: 'confirm', message: `type ${expected} to confirm: nothing was changed` });
+  }
+}
+
+/**
+ * Runs an operation on a thing that a field names. If the thing is missing, or is there already, the field is refused, and not
+ * the whole page.
+ * @param reason the reason of the operation to say so: `version-mismatch` for a new thing that is there already
+ * @throws request-invalid
+ */
+export async function named<T>(
+  at: string,
+  message: string,
+  work: () => Promise<T>,
+  reason: 'not-found' | 'version-mismatch' = 'not-found',
+): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!isRefusal(error, reason)) throw error;
+    throw invalidInput({ at, message });
   }
 }
 

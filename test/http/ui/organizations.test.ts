@@ -58,6 +58,8 @@ describe('an organization', () => {
     expect(await browser.page('/organizations/initech')).toContain('&lt;script&gt;');
     expect(await browser.page('/organizations/initech/members')).toContain('>owner</span>');
     expect(await sent(browser, '/organizations/-/new', { ...fields, name: 'init-ech' })).toBe('409');
+    expect(await sent(browser, '/organizations/-/new', { ...fields, name: 'hooli', owner: 'nobody9' })).toBe('400');
+    expect((await browser.get('/organizations/hooli')).status).toBe(404);
     expect(await sent(browser, '/organizations/initech/settings/deletion', { confirm: 'acme', version: '1' })).toBe('400');
     expect(await sent(browser, '/organizations/initech/settings/deletion', { confirm: 'initech', version: '9' })).toBe('412');
     expect(await sent(browser, '/organizations/initech/settings/deletion', { confirm: 'initech', version: '1' })).toBe(
@@ -75,7 +77,8 @@ describe('members', () => {
     expect(await browser.page(at)).toContain('Withdraw');
     expect(await sent(browser, `/organizations/acme/invitations/${outsider.name}/withdrawal`, {})).toContain('303');
     expect(await browser.page(at)).not.toContain('Withdraw');
-    expect(await sent(browser, at, { user: 'nobody9', role: 'member' })).toBe('404');
+    const absent = await browser.post(at, { user: 'nobody9', role: 'member' });
+    expect([absent.status, (await absent.text()).includes('value="nobody9"')]).toEqual([400, true]);
     expect(await sent(browser, `${at}/${owner.name}`, { role: 'member' })).toBe('409');
     expect(await sent(browser, `${at}/${member.name}`, { role: 'owner' })).toBe(`303 ${at}?notice=saved`);
     expect(await browser.page(`${at}/${owner.name}/removal`)).toContain('Leave acme');
@@ -96,6 +99,8 @@ describe('teams and robots', () => {
     const browser = await as(owner);
     const at = '/organizations/acme/teams';
     expect(await sent(browser, at, { name: 'ops', description: '' })).toBe(`303 ${at}/ops?notice=created`);
+    const again = await (await browser.post(at, { name: 'ops', description: '' })).text();
+    expect(again).toContain('there is a team of this name already: nothing was created');
     expect(await sent(browser, `${at}/ops/members`, { user: member.name })).toContain('303');
     expect(await sent(browser, `${at}/ops/members`, { user: outsider.name })).toBe('409');
     const right = { version: '0', rights: 'push and pull', repositories: 'acme/*' };

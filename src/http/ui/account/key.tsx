@@ -9,7 +9,7 @@ import { type Form, readForm, requireConfirmed, versionIn } from '../forms.ts';
 import { KeyState, MadeKey, Once, onceIn } from '../keys.tsx';
 import { Page, render, seeOther } from '../page.tsx';
 import { keyAt, organizationAt, userAt } from '../parts/addresses.ts';
-import { Checkbox, ConfirmName, Input, Refusals, type Refused, Select, TextArea } from '../parts/form.tsx';
+import { Checkbox, ConfirmName, Input, Overtaken, Refusals, type Refused, Select, TextArea } from '../parts/form.tsx';
 import { Day, Foreign, Principal, When } from '../parts/text.tsx';
 import { statusOf, tried, triedSignIn } from '../refused.tsx';
 import { StatementText, statementsOfJson } from '../rights.tsx';
@@ -79,7 +79,7 @@ function Key({ c, accessKey: key, change, rotation, revocation }: KeyProps) {
         </h1>
         <KeyState state={key.state} />
       </header>
-      <div class="cards spaced">
+      <div class="cards wide spaced">
         <Facts accessKey={key} />
         {isActive && isOwn && authority.bounds.length === 0 ? <Change accessKey={key} refused={change} /> : null}
         {isActive && isOwn ? <Replace c={c} accessKey={key} refused={rotation} /> : null}
@@ -165,6 +165,7 @@ function Change({
     <form method="post" action={keyAt(id)} class="panel">
       <h2>Change it</h2>
       <Refusals refused={refused} />
+      <Overtaken refused={refused} now={[name, shown].filter(Boolean).join(' ')} />
       <input type="hidden" name="version" value={String(version)} />
       <Input name="name" label="Name" value={name} max={100} required refused={refused} />
       <TextArea
@@ -188,8 +189,8 @@ function Replace({ c, accessKey, refused }: { c: RequestContext; accessKey: Acce
     <form method="post" action={keyAt(accessKey.id, 'rotation')} class="panel">
       <h2>Replace it</h2>
       <Refusals refused={refused} />
-      <p class="hint">A new key with the same rights. The old one ends by itself.</p>
       <Once />
+      <p class="hint">A new key with the same rights. The old one ends by itself.</p>
       <Select
         name="overlap"
         label="The old key works for"

@@ -7,11 +7,12 @@ import {
   putMember,
   putOrganization,
 } from '../../../app/organizations.ts';
+import { getUser } from '../../../app/people.ts';
 import type { ListedRepository } from '../../../app/repositories.ts';
 import { listRepositories } from '../../../app/repository-lists.ts';
 import { nameOf, parseName } from '../../../vocabulary/names.ts';
 import { type AppEnv, callOf, type RequestContext } from '../../context.ts';
-import { type Form, readForm } from '../forms.ts';
+import { type Form, named, readForm } from '../forms.ts';
 import { Page, render, seeOther } from '../page.tsx';
 import { organizationAt, repositoryAt, withQuery } from '../parts/addresses.ts';
 import { Input, Refusals, type Refused } from '../parts/form.tsx';
@@ -49,7 +50,14 @@ export const organizationListPages = new Hono<AppEnv>()
 async function create(c: RequestContext, form: Form): Promise<string> {
   const call = callOf(c);
   const owner = parseName(form.text('owner'));
-  const { organization } = await putOrganization(call, form.text('name'), form.text('description'), 0);
+  // An organization without an owner could be managed by administrators only.
+  await named('owner', `there is no user ${owner}: nothing was created`, () => getUser(call, `user:${owner}`));
+  const { organization } = await named(
+    'name',
+    'there is an organization of this name already: nothing was created',
+    () => putOrganization(call, form.text('name'), form.text('description'), 0),
+    'version-mismatch',
+  );
   await putMember(call, organization.name, { user: owner, role: 'owner' });
   return organization.name;
 }

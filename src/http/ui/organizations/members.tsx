@@ -12,7 +12,7 @@ import {
 import { inviteUser } from '../../../app/people.ts';
 import { nameOf, parseName } from '../../../vocabulary/names.ts';
 import { type AppEnv, callOf, type RequestContext } from '../../context.ts';
-import { type Form, readForm } from '../forms.ts';
+import { type Form, named, readForm } from '../forms.ts';
 import { InvitationLink } from '../invitation.tsx';
 import { render, seeOther } from '../page.tsx';
 import { organizationAt, userAt } from '../parts/addresses.ts';
@@ -68,7 +68,9 @@ async function invite(c: RequestContext, form: Form) {
   const call = callOf(c);
   const user = parseName(form.text('user'));
   const link = form.has('new') ? await inviteUser(call, `user:${user}`, {}, 0) : null;
-  const { outcome } = await putMember(call, organizationIn(c), { user, role: roleIn(form) });
+  const member = { user, role: roleIn(form) };
+  const absent = `there is no user ${user}: nobody was invited`;
+  const { outcome } = await named('user', absent, () => putMember(call, organizationIn(c), member));
   return { link, notice: outcome === 'invited' ? ('invited' as const) : ('added' as const) };
 }
 

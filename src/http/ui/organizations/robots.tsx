@@ -6,11 +6,11 @@ import { getPolicy, type Policy } from '../../../app/policies.ts';
 import { loginNameOf, nameOf, parseName } from '../../../vocabulary/names.ts';
 import { type AppEnv, callOf, type RequestContext } from '../../context.ts';
 import { confirmedCall } from '../confirmed.tsx';
-import { type Form, readForm, requireConfirmed, versionIn } from '../forms.ts';
+import { type Form, named, readForm, requireConfirmed, versionIn } from '../forms.ts';
 import { KeyTable, MadeKey, NewKeyForm, newKeyIn, onceIn } from '../keys.tsx';
 import { render, seeOther } from '../page.tsx';
 import { organizationAt } from '../parts/addresses.ts';
-import { ActionForm, ConfirmName, Input, Refusals, type Refused } from '../parts/form.tsx';
+import { ActionForm, ConfirmName, Input, Overtaken, Refusals, type Refused } from '../parts/form.tsx';
 import { type Column, Empty, Pager, Table } from '../parts/table.tsx';
 import { Chip, Foreign, When } from '../parts/text.tsx';
 import { statusOf, tried, triedSignIn } from '../refused.tsx';
@@ -28,7 +28,8 @@ export const robotPages = new Hono<AppEnv>()
     const form = await readForm(c);
     const outcome = await tried(form, () => {
       const robot = `robot:${organizationIn(c)}/${parseName(form.text('name'))}`;
-      return putRobot(callOf(c), robot, { description: form.text('description') }, 0);
+      const create = () => putRobot(callOf(c), robot, { description: form.text('description') }, 0);
+      return named('name', 'there is a robot of this name already: nothing was created', create, 'version-mismatch');
     });
     if ('done' in outcome) return seeOther(at(outcome.done.robot.subject), 'created');
     return render(c, <Robots {...(await robotsIn(c))} refused={outcome.refused} />, statusOf(outcome.refused.refusal));
@@ -223,6 +224,7 @@ function Settings({ robot, refusals }: { robot: Robot; refusals: Partial<Record<
       <h2>Settings</h2>
       <form method="post" action={at(robot.subject)}>
         <Refusals refused={refusals.settings} />
+        <Overtaken refused={refusals.settings} now={robot.description} />
         <input type="hidden" name="version" value={version} />
         <Input name="description" label="Description" value={robot.description} max={200} refused={refusals.settings} />
         <button type="submit">Save</button>

@@ -5,7 +5,7 @@ import { type AppEnv, callOf, type RequestContext } from '../../context.ts';
 import { readForm, requireConfirmed, versionIn } from '../forms.ts';
 import { render, seeOther } from '../page.tsx';
 import { organizationAt } from '../parts/addresses.ts';
-import { ConfirmName, Input, Refusals, type Refused } from '../parts/form.tsx';
+import { ConfirmName, Input, Overtaken, Refusals, type Refused } from '../parts/form.tsx';
 import { statusOf, tried } from '../refused.tsx';
 import { OrganizationPage, organizationIn } from './frame.tsx';
 
@@ -51,6 +51,7 @@ function Settings({ c, organization, saving, deletion }: Props) {
       <div class="narrow-panel">
         <form method="post" action={organizationAt(name, 'settings')} class="panel">
           <Refusals refused={saving} />
+          <Overtaken refused={saving} now={description} />
           <input type="hidden" name="version" value={String(version)} />
           <Input name="description" label="Description" value={description} max={200} refused={saving} />
           <button type="submit" class="main">

@@ -13,10 +13,10 @@ import {
 import { getPolicy, type Policy } from '../../../app/policies.ts';
 import { nameOf, parseName } from '../../../vocabulary/names.ts';
 import { type AppEnv, callOf, type RequestContext } from '../../context.ts';
-import { readForm, requireConfirmed, versionIn } from '../forms.ts';
+import { named, readForm, requireConfirmed, versionIn } from '../forms.ts';
 import { render, seeOther } from '../page.tsx';
 import { organizationAt } from '../parts/addresses.ts';
-import { ActionForm, ConfirmName, Input, Refusals, type Refused } from '../parts/form.tsx';
+import { ActionForm, ConfirmName, Input, Overtaken, Refusals, type Refused } from '../parts/form.tsx';
 import { type Column, Empty, Pager, Table } from '../parts/table.tsx';
 import { Foreign, When } from '../parts/text.tsx';
 import { statusOf, tried } from '../refused.tsx';
@@ -35,7 +35,8 @@ export const teamPages = new Hono<AppEnv>()
     const organization = organizationIn(c);
     const outcome = await tried(form, () => {
       const team = `team:${organization}/${parseName(form.text('name'))}`;
-      return putTeam(callOf(c), team, form.text('description'), 0);
+      const create = () => putTeam(callOf(c), team, form.text('description'), 0);
+      return named('name', 'there is a team of this name already: nothing was created', create, 'version-mismatch');
     });
     if ('done' in outcome) return seeOther(at(outcome.done.team.subject), 'created');
     return render(c, <Teams {...(await teamsIn(c))} refused={outcome.refused} />, statusOf(outcome.refused.refusal));
@@ -262,6 +263,7 @@ function Settings({ team, refusals }: { team: Team; refusals: Partial<Record<Par
       <h2>Settings</h2>
       <form method="post" action={at(team.subject)}>
         <Refusals refused={refusals.settings} />
+        <Overtaken refused={refusals.settings} now={team.description} />
         <input type="hidden" name="version" value={String(team.version)} />
         <Input name="description" label="Description" value={team.description} max={200} refused={refusals.settings} />
         <button type="submit">Save</button>

@@ -3,7 +3,7 @@ import { Hono } from 'hono';
 import { listTrustRules, putTrustRule, ruleSubject, type TrustRule } from '../../../app/trust-rules.ts';
 import { parseName } from '../../../vocabulary/names.ts';
 import { type AppEnv, callOf, type RequestContext } from '../../context.ts';
-import { type Form, readForm } from '../forms.ts';
+import { type Form, named, readForm } from '../forms.ts';
 import { render, seeOther } from '../page.tsx';
 import { organizationAt } from '../parts/addresses.ts';
 import { Checkbox, Input, Refusals, type Refused } from '../parts/form.tsx';
@@ -44,8 +44,9 @@ async function create(c: RequestContext, platform: PlatformName, form: Form): Pr
     tags: wordsIn(form.raw('tags')),
     pullRequests: form.has('pull-requests'),
   });
-  const { rule } = await putTrustRule(callOf(c), subject, wanted, 0);
-  return rule;
+  const save = () => putTrustRule(callOf(c), subject, wanted, 0);
+  const taken = 'there is a rule of this name already: nothing was created';
+  return (await named('name', taken, save, 'version-mismatch')).rule;
 }
 
 export function ruleName(subject: string): string {

@@ -1,6 +1,8 @@
 /** Parts of forms: fields with their hints and errors, buttons, and messages above a form. */
 import type { FC } from 'hono/jsx';
+import { REASONS } from '../../../vocabulary/reasons.ts';
 import type { FieldError, Refusal } from '../../../vocabulary/refusal.ts';
+import { Foreign } from './text.tsx';
 
 /** The errors of a form that was refused, and what was sent, so that nothing has to be typed again. */
 export interface Refused {
@@ -161,13 +163,23 @@ export const Checkbox: FC<{ name: string; value?: string; label: string; hint?: 
 /** A message above a form that was refused. It has the focus, so that a screen reader says it first. */
 export const Refusals: FC<{ refused: Refused | undefined }> = ({ refused }) => {
   if (!refused) return null;
-  const { refusal } = refused;
+  const { reason, message } = refused.refusal;
+  // The general message speaks of ETags, which a page does not show.
+  const isGeneral = reason === 'version-mismatch' && message === REASONS[reason];
   return (
     <div class="notice bad" role="alert" tabindex={-1} data-focus>
-      <p>{sentence(refusal.message)}</p>
+      <p>{isGeneral ? 'It has changed since you opened this page. Nothing was saved.' : sentence(message)}</p>
     </div>
   );
 };
+
+/** Says what is stored now, if somebody else has changed it since the page was opened. */
+export const Overtaken: FC<{ refused: Refused | undefined; now: string }> = ({ refused, now }) =>
+  refused?.refusal.reason === 'version-mismatch' ? (
+    <p class="hint">
+      It is now: <Foreign text={now || 'empty'} />. Saving again replaces that.
+    </p>
+  ) : null;
 
 /** A message that something happened. */
 export const Notice: FC<{ tone?: 'plain' | 'good' | 'warn' | 'bad'; children?: unknown }> = ({ tone = 'good', children }) => (

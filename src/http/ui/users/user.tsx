@@ -10,7 +10,7 @@ import { InvitationLink } from '../invitation.tsx';
 import { KeyTable } from '../keys.tsx';
 import { Page, render, seeOther } from '../page.tsx';
 import { userAt } from '../parts/addresses.ts';
-import { ActionForm, Checkbox, Input, Refusals, type Refused } from '../parts/form.tsx';
+import { ActionForm, Checkbox, Input, Overtaken, Refusals, type Refused } from '../parts/form.tsx';
 import { Chip, Foreign, When } from '../parts/text.tsx';
 import { statusOf, tried } from '../refused.tsx';
 import { administratorCall } from './administrator.ts';
@@ -117,6 +117,7 @@ function Change({ user, refused }: { user: User; refused: Refused | undefined })
   return (
     <form method="post" action={userAt(user.name)} class="panel">
       <input type="hidden" name="version" value={String(user.version)} />
+      <Overtaken refused={refused} now={user.description} />
       <Input
         name="description"
         label="Who this is"
