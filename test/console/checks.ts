@@ -56,7 +56,9 @@ export async function unreachable(page: Page): Promise<string[]> {
     const focusable = shown.filter((one) => (one as HTMLInputElement).type !== 'radio' || (one as HTMLInputElement).checked);
     for (const [n, one] of focusable.entries()) one.dataset.check = String(n);
     (document.activeElement as HTMLElement | null)?.blur();
-    return focusable.length;
+    // A field for a date takes a press for each of its parts.
+    const parts = focusable.filter((one) => (one as HTMLInputElement).type === 'date').length * 3;
+    return focusable.length + parts;
   });
   const reached = new Set<string>();
   const hidden: string[] = [];

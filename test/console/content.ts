@@ -1,6 +1,8 @@
 /** Content for the pages: repositories with every kind of image, people with every role, and texts that attack a page. */
 import { createHash } from 'node:crypto';
+import { gzipSync } from 'node:zlib';
 import { apiOf } from '../clients/people/api.ts';
+import { tarOf } from '../world/tar.ts';
 
 const MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 const INDEX = 'application/vnd.oci.image.index.v1+json';
@@ -54,7 +56,12 @@ export class Pusher {
   ): Promise<Pushed> {
     const pushed: Descriptor[] = [];
     for (let n = 0; n < layers; n++) {
-      pushed.push(await this.blob(repository, `${seed} layer ${n} `.repeat(200 * ((n % 7) + 1)), LAYER));
+      const files = [
+        { path: `app/${seed}-${n}.txt`, content: `${seed} layer ${n} `.repeat(200 * ((n % 7) + 1)) },
+        { path: `etc/.wh.${n}` },
+        { path: `usr/share/${HOSTILE.slice(0, 40)}` },
+      ];
+      pushed.push(await this.blob(repository, gzipSync(tarOf(files)), LAYER));
     }
     const steps =
       history ?? pushed.map((_, n) => ({ created_by: `RUN step ${n} # buildkit`, created: '2026-11-21T10:00:00Z' }));

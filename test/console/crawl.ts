@@ -22,7 +22,7 @@ const VIEWS: readonly View[] = [
 ];
 
 /** Pages of one kind that are checked: those of a tag, for example. The kinds differ by what follows the name. */
-const PAGES_OF_A_KIND = 14;
+const PAGES_OF_A_KIND = 10;
 const PAGES_MAX = 150;
 
 export async function signIn(context: BrowserContext, { origin, name, password }: Visit): Promise<Page> {
@@ -51,11 +51,17 @@ export async function pathsOf(browser: Browser, visit: Visit): Promise<string[]>
       const kind = kindOf(url);
       const count = (kinds.get(kind) ?? 0) + 1;
       kinds.set(kind, count);
-      if (count <= (kind.includes('?') ? 2 : PAGES_OF_A_KIND)) found.add(next);
+      if (count <= mostOf(kind)) found.add(next);
     }
   }
   await context.close();
   return [...found];
+}
+
+/** The number of pages of a kind that are checked. Those of a tag differ by what it names, and others hardly. */
+function mostOf(kind: string): number {
+  if (kind.includes('?') || kind.endsWith('/:digest') || kind.endsWith('/history')) return 2;
+  return kind.endsWith('/tags/:tag') ? PAGES_OF_A_KIND : 3;
 }
 
 function kindOf({ pathname, searchParams }: URL): string {
