@@ -10,6 +10,7 @@ import type { Page } from '../oci/page.ts';
 import type { Tag } from '../oci/reference.ts';
 import { statManifest } from '../registry/manifests/manifests.ts';
 import { holdingsOf } from '../registry/usage/holdings.ts';
+import { type LargeRepository, largestRepositories } from '../registry/usage/largest.ts';
 import { type Pulls, pullsOf } from '../registry/usage/pulls.ts';
 import { type Quota, setQuota } from '../registry/usage/quota.ts';
 import { listUsage as listRows, type TotalUsage, totalUsage, type Usage } from '../registry/usage/usage.ts';
@@ -17,7 +18,7 @@ import { Refusal } from '../vocabulary/refusal.ts';
 import { actorOf, requireAdministrator, requireLogin, requireNotNarrowed, requireOwner, requireRight } from './access.ts';
 import type { Call } from './call.ts';
 
-export type { Pulls, Quota, TotalUsage, Usage };
+export type { LargeRepository, Pulls, Quota, TotalUsage, Usage };
 export type Holdings = Awaited<ReturnType<typeof holdingsOf>>;
 
 /**
@@ -42,6 +43,16 @@ export async function listUsage(
  */
 export function usageCursor({ namespace }: Pick<Usage, 'namespace'>): string {
   return namespace || '-';
+}
+
+/**
+ * Lists the largest repositories of an organization, for its owners, or of the registry, for administrators.
+ * @param organization `null` for the registry
+ */
+export async function listLargest(call: Call, organization: string | null, limit: number): Promise<LargeRepository[]> {
+  if (organization === null) requireAdministrator(call);
+  else requireOwner(call, organization);
+  return largestRepositories(call.env, organization, limit);
 }
 
 /** Returns the usage of an organization, for its owners. */

@@ -34,6 +34,8 @@ import { refusedPage } from './ui/refused.tsx';
 import { repositoryPages } from './ui/repositories/pages.ts';
 import { authenticatePage } from './ui/session.ts';
 import { trashPages } from './ui/trash/pages.ts';
+import { upkeepPages } from './ui/upkeep/pages.ts';
+import { usagePages } from './ui/usage/pages.ts';
 import { peoplePages } from './ui/users/pages.ts';
 import { webhookConsolePages } from './ui/webhooks/pages.ts';
 import { drainUnread } from './unread.ts';
@@ -193,6 +195,8 @@ const pages = [
   ...lifecycleConsolePages,
   ...layerPages,
   ...trashPages,
+  ...usagePages,
+  ...upkeepPages,
   ...repositoryPages,
 ];
 for (const resource of pages) mount('', resource, CONSOLE);

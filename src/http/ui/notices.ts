@@ -27,6 +27,8 @@ export const NOTICES = {
   'restored-partly': 'Restored, but some of its tags stay in the trash: their names are taken.',
   'restored-webhooks': 'Restored. Its webhooks are disabled: enable each one when its receiver is ready.',
   purged: 'Deleted for good.',
+  'slice-ran': 'A part of the pass is done. There is more: run it again, or leave it to the schedule.',
+  'pass-finished': 'The pass is finished.',
   'rules-ran': 'The rules ran. What they deleted is in the trash.',
   'rules-ran-partly': 'The rules ran, and there is more to delete: run them again, or leave it to the schedule.',
   'nothing-to-replay': 'There is nothing to send again.',

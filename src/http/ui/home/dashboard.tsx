@@ -9,7 +9,7 @@ import { callOf, hostOf, type RequestContext } from '../../context.ts';
 import { Page } from '../page.tsx';
 import { repositoryAt, webhookAt } from '../parts/addresses.ts';
 import { Sentence } from '../parts/event.tsx';
-import { Meter, metersOfBudget } from '../parts/meter.tsx';
+import { FREE_STORAGE, Meter, metersOfBudget } from '../parts/meter.tsx';
 import { Empty } from '../parts/table.tsx';
 import { Bytes, Chip, Command, countText, Foreign, Icon, When } from '../parts/text.tsx';
 
@@ -174,6 +174,3 @@ function Today({ total, budget }: { total: TotalUsage | null; budget: BudgetStat
     </div>
   );
 }
-
-/** The number of bytes that R2 stores on Cloudflare's free plan (R2, "Pricing"). */
-const FREE_STORAGE = 10e9;

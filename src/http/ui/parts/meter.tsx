@@ -3,6 +3,9 @@ import type { FC } from 'hono/jsx';
 import type { BudgetState } from '../../../app/maintenance.ts';
 import { Bar, bytesText } from './text.tsx';
 
+/** The number of bytes that R2 stores on Cloudflare's free plan (R2, "Pricing"). */
+export const FREE_STORAGE = 10e9;
+
 export interface MeterProps {
   label: string;
   used: number;

@@ -1,0 +1,4 @@
+/** The pages of upkeep. */
+import { healthPages } from './upkeep.tsx';
+
+export const upkeepPages = [healthPages];
