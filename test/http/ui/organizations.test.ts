@@ -12,6 +12,7 @@ const fresh = builtOnce(async (built) => {
   ({ owner, member, outsider } = await makeAcme(built));
   await makeTeam(built, 'acme', 'dev', [member]);
   await api(built, 'PUT', '/organizations/acme/robots/ci');
+  await api(built, 'PUT', '/repositories/acme/api', { body: {} });
 });
 
 let world: World;
@@ -104,6 +105,9 @@ describe('teams and robots', () => {
     expect(await sent(browser, `${at}/ops/members`, { user: member.name })).toContain('303');
     expect(await sent(browser, `${at}/ops/members`, { user: outsider.name })).toBe('409');
     const right = { version: '0', rights: 'push and pull', repositories: 'acme/*' };
+    const review = await (await browser.post(`${at}/ops/policy`, { ...right, review: 'yes' })).text();
+    expect([review.includes('acme/api</span>'), review.includes('move tags')]).toEqual([true, true]);
+    expect(await browser.page(`${at}/ops`)).toContain('no rights of its own');
     expect(await sent(browser, `${at}/ops/policy`, right)).toBe(`303 ${at}/ops?notice=saved`);
     expect(await browser.page(`${at}/ops`)).toContain('<strong>push and pull</strong> in');
     expect(await sent(browser, `${at}/ops/policy`, right)).toBe('412');

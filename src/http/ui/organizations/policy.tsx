@@ -1,29 +1,80 @@
 /** The rights of a team or robot: its policy, in words, as a form and as JSON. */
 import type { FC } from 'hono/jsx';
-import { getPolicy, type Policy, savePolicy } from '../../../app/policies.ts';
+import { getPolicy, type Policy, type Preview, previewPolicy, savePolicy } from '../../../app/policies.ts';
 import { callOf, type RequestContext } from '../../context.ts';
 import { type Form, versionIn } from '../forms.ts';
 import { ActionForm, Notice, Refusals, type Refused, sentence, TextArea } from '../parts/form.tsx';
+import { principalText, rightText } from '../parts/rights.tsx';
+import { type Column, Empty, Table } from '../parts/table.tsx';
+import { Chip } from '../parts/text.tsx';
 import { type IdentityStatement, PresetFields, presetStatement, StatementText, statementsOfJson } from '../rights.tsx';
+
+/** Statements that are not saved yet, with what would change. */
+interface Review {
+  statements: IdentityStatement[];
+  version: number | null;
+  preview: Preview;
+}
 
 /**
  * Saves what a form of `PolicyForms` says: all statements as JSON, one more statement, or one less.
  * @param subject the team or robot
+ * @returns what would change if the form asks for that; then nothing is saved
  * @throws version-mismatch if the policy was changed since the form was shown
  */
-export async function changePolicy(c: RequestContext, subject: string, form: Form): Promise<void> {
+export async function changePolicy(c: RequestContext, subject: string, form: Form): Promise<Review | null> {
   const call = callOf(c);
   const version = versionIn(form);
-  if (form.has('statements')) {
-    await savePolicy(call, subject, statementsOfJson(form.raw('statements')), version);
-    return;
-  }
-  const { statements } = await getPolicy(call, subject);
-  const sent = statements as IdentityStatement[];
-  const removed = form.has('remove') ? Number(form.text('remove')) : null;
-  const next = removed === null ? [...sent, presetStatement(form)] : sent.filter((_, n) => n !== removed);
-  await savePolicy(call, subject, next, version);
+  const statements = await statementsIn(c, subject, form);
+  if (form.has('review')) return { statements, version, preview: await previewPolicy(call, subject, statements) };
+  await savePolicy(call, subject, statements, version);
+  return null;
 }
+
+async function statementsIn(c: RequestContext, subject: string, form: Form): Promise<IdentityStatement[]> {
+  if (form.has('statements')) return statementsOfJson(form.raw('statements'));
+  const { statements } = await getPolicy(callOf(c), subject);
+  const sent = statements as IdentityStatement[];
+  return form.has('remove') ? sent.filter((_, n) => n !== Number(form.text('remove'))) : [...sent, presetStatement(form)];
+}
+
+interface ReviewProps {
+  review: Review;
+  action: string;
+  /** The page of the team or robot. */
+  back: string;
+}
+
+const COLUMNS: Column<Preview['changes'][number]>[] = [
+  { head: 'Repository', cell: ({ repository }) => <span class="strong">{repository}</span> },
+  { head: 'Who', cell: ({ principal }) => principalText(principal) },
+  { head: 'Gains', cell: ({ gains }) => gains.map((right) => <Chip tone="good">{rightText(right)}</Chip>) },
+  { head: 'Loses', cell: ({ loses }) => loses.map((right) => <Chip tone="bad">{rightText(right)}</Chip>) },
+];
+
+/** Who gains and loses what, before it is saved. */
+export const PolicyReview: FC<ReviewProps> = ({ review: { statements, version, preview }, action, back }) => (
+  <section>
+    <h2 class="sub">Review: who gains and who loses</h2>
+    {preview.warnings.map((warning) => (
+      <Notice tone="warn">{sentence(warning)}</Notice>
+    ))}
+    {preview.changes.length === 0 ? (
+      <Empty title="Nobody gains or loses a right in the repositories that exist now" />
+    ) : (
+      <Table caption="Who gains and who loses rights" columns={COLUMNS} items={preview.changes} />
+    )}
+    {preview.truncated ? <p class="hint">The list is not complete: there is more to compare than one request may.</p> : null}
+    <form method="post" action={action} class="actions spaced">
+      {version === null ? null : <input type="hidden" name="version" value={String(version)} />}
+      <input type="hidden" name="statements" value={JSON.stringify(statements)} />
+      <button type="submit" class="main">
+        Save the rights
+      </button>
+      <a href={back}>Back</a>
+    </form>
+  </section>
+);
 
 interface PolicyProps {
   policy: Policy;
@@ -67,9 +118,12 @@ export const PolicyForms: FC<PolicyProps> = ({
       <form method="post" action={action}>
         <input type="hidden" name="version" value={String(version)} />
         <PresetFields namespace={organization} refused={refused} />
-        <button type="submit" class="main">
-          Give the right
-        </button>
+        <div class="actions">
+          <button type="submit" class="main">
+            Give the right
+          </button>
+          <ReviewButton />
+        </div>
       </form>
     </details>
     <details class="fold" open={Boolean(refused?.value('statements'))}>
@@ -85,8 +139,17 @@ export const PolicyForms: FC<PolicyProps> = ({
           hint="Each has actions, repositories, and if wanted tags and an effect."
           refused={refused}
         />
-        <button type="submit">Save the statements</button>
+        <div class="actions">
+          <button type="submit">Save the statements</button>
+          <ReviewButton />
+        </div>
       </form>
     </details>
   </section>
+);
+
+const ReviewButton: FC = () => (
+  <button type="submit" name="review" value="yes">
+    Who gains, who loses?
+  </button>
 );

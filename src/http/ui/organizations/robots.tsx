@@ -15,7 +15,7 @@ import { type Column, Empty, Pager, Table } from '../parts/table.tsx';
 import { Chip, Foreign, When } from '../parts/text.tsx';
 import { statusOf, tried, triedSignIn } from '../refused.tsx';
 import { OrganizationPage, organizationIn } from './frame.tsx';
-import { changePolicy, PolicyForms } from './policy.tsx';
+import { changePolicy, PolicyForms, PolicyReview } from './policy.tsx';
 
 const PAGE_SIZE = 50;
 
@@ -51,7 +51,19 @@ export const robotPages = new Hono<AppEnv>()
     if ('refused' in outcome) return refusedAt(c, 'keys', outcome.refused);
     return render(c, <MadeKey c={c} made={outcome.done} back={at(robot)} section="organizations" />);
   })
-  .post(`${ROBOT}/policy`, (c) => change(c, 'policy', (form) => changePolicy(c, subjectIn(c), form)))
+  .post(`${ROBOT}/policy`, async (c) => {
+    const form = await readForm(c);
+    const robot = subjectIn(c);
+    const outcome = await tried(form, () => changePolicy(c, robot, form));
+    if ('refused' in outcome) return refusedAt(c, 'policy', outcome.refused);
+    if (outcome.done === null) return seeOther(at(robot), 'saved');
+    return render(
+      c,
+      <OrganizationPage c={c} organization={organizationIn(c)} tab="robots" title={`Rights of ${shortName(robot)}`}>
+        <PolicyReview review={outcome.done} action={at(robot, '/policy')} back={at(robot)} />
+      </OrganizationPage>,
+    );
+  })
   .post(`${ROBOT}/deletion`, async (c) => {
     const form = await readForm(c);
     const robot = subjectIn(c);

@@ -21,7 +21,7 @@ import { type Column, Empty, Pager, Table } from '../parts/table.tsx';
 import { Foreign, When } from '../parts/text.tsx';
 import { statusOf, tried } from '../refused.tsx';
 import { isOwnerOf, OrganizationPage, organizationIn } from './frame.tsx';
-import { changePolicy, PolicyForms } from './policy.tsx';
+import { changePolicy, PolicyForms, PolicyReview } from './policy.tsx';
 
 const PAGE_SIZE = 50;
 
@@ -53,7 +53,19 @@ export const teamPages = new Hono<AppEnv>()
   .post(`${TEAM}/members/:user/removal`, (c) =>
     change(c, 'members', 'removed', () => removeTeamMember(callOf(c), subjectIn(c), parseName(c.req.param('user')))),
   )
-  .post(`${TEAM}/policy`, (c) => change(c, 'policy', 'saved', (form) => changePolicy(c, subjectIn(c), form)))
+  .post(`${TEAM}/policy`, async (c) => {
+    const form = await readForm(c);
+    const team = subjectIn(c);
+    const outcome = await tried(form, () => changePolicy(c, team, form));
+    if ('refused' in outcome) return refusedAt(c, 'policy', outcome.refused);
+    if (outcome.done === null) return seeOther(at(team), 'saved');
+    return render(
+      c,
+      <OrganizationPage c={c} organization={organizationIn(c)} tab="teams" title={`Rights of ${shortName(team)}`}>
+        <PolicyReview review={outcome.done} action={at(team, '/policy')} back={at(team)} />
+      </OrganizationPage>,
+    );
+  })
   .post(`${TEAM}/deletion`, async (c) => {
     const form = await readForm(c);
     const team = subjectIn(c);
