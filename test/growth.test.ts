@@ -1,6 +1,7 @@
 /** Requests whose cost must not grow with rows that they do not concern. `npm run bench:scale` looks for such requests. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { expireLogins } from '../src/auth/logins.ts';
+import { runScheduled } from '../src/cron.ts';
 import { counting } from './world/counting.ts';
 import { api } from './world/people.ts';
 import { newWorld, type World, worldOf } from './world/world.ts';
@@ -69,4 +70,17 @@ test('the expiry of logins reads a bounded number of them', async () => {
   const { env, counts } = counting(world.env);
   await expireLogins(env, 1000);
   expect(counts.rowsRead).toBeLessThan(6000);
+});
+
+test('a registry without a limit of background jobs deletes thousands of old events in an hour', async () => {
+  await world.env.DB.batch(
+    [
+      `INSERT INTO events (at, type, about, sequence, target, actor) ${numbersTo(4000)} 1, 'tag.pushed', 'acme/old', i, '{}', 'user:a' FROM n`,
+      'INSERT OR REPLACE INTO match_cursor (one, event) SELECT 1, max(id) + 1 FROM events',
+    ].map((sql) => world.env.DB.prepare(sql)),
+  );
+  const env = { ...world.env, BACKGROUND_ROWS_WRITTEN: '0', BACKGROUND_ROWS_READ: '0' };
+  await runScheduled(env, Date.UTC(2026, 0, 1, 0, 47));
+  const left = await world.env.DB.prepare("SELECT count(*) AS n FROM events WHERE about = 'acme/old'").first('n');
+  expect(left).toBe(1);
 });

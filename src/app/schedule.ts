@@ -30,6 +30,8 @@ const UPLOADS_PER_RUN = 50;
 const LOGINS_PER_RUN = 1000;
 const DELIVERIES_PER_RUN = 1000;
 const EVENTS_PER_RUN = 1000;
+/** The maximum number of events that the run of an hour deletes, if the budget of a day allows 24 times as many. */
+const OLD_EVENTS_PER_RUN = 10_000;
 /** The maximum number of messages that one run sends to the queue again, for deliveries that are overdue. */
 const REMINDERS_PER_RUN = 200;
 /** The maximum number of deliveries that one run sends itself. An invocation has 50 outgoing requests and 10 ms of CPU. */
@@ -131,6 +133,15 @@ function within(limit: number, { rowsWritten }: Cost, rows: number): number {
   return Math.max(1, Math.min(limit, Math.floor(rowsWritten / rows)));
 }
 
+/**
+ * Returns the number of old events that the run of an hour may delete. A registry that records more in an hour than its runs
+ * delete would grow without end, so a larger budget allows more.
+ */
+function oldEventsWithin(left: Cost): number {
+  const hourly = Math.floor(left.rowsWritten / 2 / 24);
+  return within(Math.max(EVENTS_PER_RUN, Math.min(OLD_EVENTS_PER_RUN, hourly)), left, 2);
+}
+
 /** The jobs that run once an hour. The index is the number of the run within the hour. */
 const ONCE_AN_HOUR: ((run: Run) => Work[])[] = [
   ({ now }) => [work('expiry', (env) => sweepAbandoned(env, now))],
@@ -146,7 +157,7 @@ const ONCE_AN_HOUR: ((run: Run) => Work[])[] = [
   ],
   ({ matching }) => [
     work('expiry', (env, left) =>
-      expireEvents(env, { days: settings(env).eventDays, upTo: matching.cursor, limit: within(EVENTS_PER_RUN, left, 2) }),
+      expireEvents(env, { days: settings(env).eventDays, upTo: matching.cursor, limit: oldEventsWithin(left) }),
     ),
     work('deliveries', (env, left) => failExpired(env, within(DELIVERIES_PER_RUN, left, 2))),
   ],
