@@ -2,7 +2,7 @@
 
 import type { Caller } from './caller.ts';
 import { API, type Case, call } from './calls.ts';
-import { BIG } from './shape.ts';
+import { BIG, BIG_REPOSITORY } from './shape.ts';
 
 const ORGANIZATION = `${API}/organizations/:organization`;
 const OF_BIG = `${API}/organizations/${BIG}`;
@@ -25,7 +25,7 @@ function after(route: string, prepare: (caller: Caller, n: number) => Promise<st
   return { route, send };
 }
 
-/** A user can have 100 keys. */
+/** A user can have 100 keys, and write some comments a day. */
 const FEW = { calls: 12 };
 
 const PEOPLE: Case[] = [
@@ -102,6 +102,24 @@ async function webhook(caller: Caller): Promise<string> {
 
 const HOOK = { url: 'https://hooks.example.com/bench', types: ['tag.moved'] };
 
+const OF_TAGS = `${API}/repositories/${BIG_REPOSITORY}/-`;
+
+const COMMENTS: Case[] = [
+  ...(['PUT', 'GET', 'DELETE'] as const).map((method) => call(`${method} ${REPOSITORY}/-/star`, `${OF_TAGS}/star`)),
+  call(`GET ${REPOSITORY}/-/comments`, `${OF_TAGS}/comments`),
+  call(`POST ${REPOSITORY}/-/comments`, `${OF_TAGS}/comments`, { body: { text: 'It **works**.' }, ...FEW }),
+  ...(['PATCH', 'DELETE'] as const).map((method) => ({
+    ...after(`${method} ${REPOSITORY}/-/comments/:comment`, comment, method === 'PATCH' ? { text: 'Or not.' } : undefined),
+    ...FEW,
+  })),
+];
+
+/** Writes a comment. @returns its path */
+async function comment(caller: Caller): Promise<string> {
+  const { id } = (await caller.ask('POST', `${OF_TAGS}/comments`, { text: 'It works.' })) as { id: number };
+  return `${OF_TAGS}/comments/${id}`;
+}
+
 const WEBHOOKS: Case[] = [
   call(`POST ${API}/webhooks`, `${API}/webhooks`, { body: HOOK, calls: 5 }),
   call(`POST ${ORGANIZATION}/webhooks`, `${OF_BIG}/webhooks`, { body: HOOK, calls: 5 }),
@@ -116,7 +134,7 @@ const WEBHOOKS: Case[] = [
   call(`POST ${API}/scrub`, `${API}/scrub`),
 ];
 
-export const CHANGES: Case[] = [...PEOPLE, ...ORGANIZATIONS, ...REPOSITORIES, ...WEBHOOKS];
+export const CHANGES: Case[] = [...PEOPLE, ...ORGANIZATIONS, ...REPOSITORIES, ...COMMENTS, ...WEBHOOKS];
 
 /** The routes that are not called, each with the reason. */
 export const LEFT_OUT: Record<string, string> = {

@@ -57,6 +57,10 @@ export const CONTENT: readonly string[] = [
    SELECT iif(r.id <= :ofBig, 'big', 'org-' || ((r.id - 1) % :organizations)), sum(u.bytes), sum(u.manifests) * 7, ${NOW}
    FROM repositories r JOIN repository_usage u ON u.repository_id = r.id GROUP BY 1 ORDER BY 1`,
   `INSERT INTO usage (namespace, bytes, blobs, counted_at) SELECT '', sum(bytes), sum(blobs), ${NOW} FROM usage`,
+  `UPDATE repository_pages SET stars = :users, last_comment = :comments WHERE repository_id = 1`,
+  `INSERT INTO stars (repository_id, subject, starred_at) SELECT 1, 'user:person-' || i, ${NOW} FROM ${upTo(':users')} ORDER BY 1, 2`,
+  `INSERT INTO comments (repository_id, id, author, source, html, created_at)
+   SELECT 1, i + 1, 'user:person-' || (i % :users), 'It works.', '<p>It works.</p>', ${NOW} FROM ${upTo(':comments')}`,
   `INSERT INTO lifecycle_policies (repository_id, policy, ran_at)
    SELECT i * 10 + 2, '{"rules":[{"rulePriority":1,"selection":{"tagStatus":"untagged","countType":"sinceImagePushed","countUnit":"days","countNumber":14},"action":{"type":"expire"}}]}',
      ${NOW} FROM ${upTo(':repositories / 20')}`,

@@ -21,6 +21,8 @@ export interface Shape {
   deliveries: number;
   /** The number of deleted tags of `big/tags`, and of deleted repositories of `big`. */
   trash: number;
+  /** The number of comments on `big/tags`. */
+  comments: number;
 }
 
 /** The number of blobs that an image references: its config and six layers. */
@@ -46,10 +48,18 @@ const FULL: Shape = {
   webhooks: 2000,
   deliveries: 100_000,
   trash: 2000,
+  comments: 900,
 };
 
 /** A list in the smaller database must still fill a page, so that both databases give the same answers. */
-const LEAST: Partial<Record<keyof Shape, number>> = { organizations: 150, ofBig: 150, teamsOfBig: 150, users: 300, trash: 150 };
+const LEAST: Partial<Record<keyof Shape, number>> = {
+  organizations: 150,
+  ofBig: 150,
+  teamsOfBig: 150,
+  users: 300,
+  trash: 150,
+  comments: 150,
+};
 
 export function shapeOf(scale: number): Shape {
   const entries = Object.entries(FULL) as [keyof Shape, number][];
