@@ -227,9 +227,15 @@ const MISSES: readonly Reason[] = ['method-not-allowed', 'not-found', 'repositor
 
 /** The end of the message if the path is probably wrong. */
 function hintOf(c: Context<AppEnv>, { reason }: Refusal): string {
-  const meant = MISSES.includes(reason) ? addressMeant(c.req.method, c.req.path) : null;
-  return meant === null ? '' : `. Below the name of a repository comes /-/: try ${meant}`;
+  const { method, path, url } = c.req;
+  const meant = MISSES.includes(reason) ? addressMeant(method, path) : null;
+  if (meant !== null) return `. Below the name of a repository comes /-/: try ${meant}`;
+  const isUnknown = reason === 'address-unknown' || reason === 'method-not-allowed';
+  return isUnknown && EMPTY_PART.test(new URL(url).pathname) ? '. A part of the path is empty: is a variable empty?' : '';
 }
+
+/** A path of the management API with an empty part, as a script sends it whose variable is empty. */
+const EMPTY_PART = /^\/api\/v1\/.*\/(?:\/|$)/;
 
 /** Returns the decoded path. A path that cannot be decoded is returned as it was sent. */
 function decoded(path: string): string {

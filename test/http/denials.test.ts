@@ -92,6 +92,18 @@ test.each([
   }
 });
 
+test.each([
+  ['DELETE', '/api/v1/keys/', 405],
+  ['GET', '/api/v1/webhooks//deliveries', 404],
+])('a path with an empty part, as of a script whose variable is empty, is refused with that cause: %s %s', async (...call) => {
+  const [method, path, status] = call;
+  const response = await world.fetch(method, path, { authorization: outsider.basic });
+  expect([response.status, await messageIn(response)]).toEqual([
+    status,
+    expect.stringContaining('. A part of the path is empty: is a variable empty?'),
+  ]);
+});
+
 describe('who may not know of a repository', () => {
   test('is told where to push, and the same about a private repository and an absent one', async () => {
     await allow('otto', [{ actions: 'push and pull', repositories: ['tools/*'] }]);
