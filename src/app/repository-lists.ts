@@ -31,6 +31,8 @@ interface RepositoryFilter {
   namespace?: string | undefined;
   /** A text that the name or the description contains. */
   search?: string | undefined;
+  /** Leaves out the others from a page. The page is not filled up, so the filter reads no further rows. */
+  visibility?: 'public' | 'private' | undefined;
 }
 
 /**
@@ -47,13 +49,14 @@ interface ListPage<T> {
 export async function listRepositories(
   call: Call,
   page: PageQuery,
-  { namespace, search }: RepositoryFilter,
+  { namespace, search, visibility: wanted }: RepositoryFilter,
 ): Promise<ListPage<ListedRepository>> {
-  const { items, next } = await visibleRepositories(call, page, {
+  const { items: all, next } = await visibleRepositories(call, page, {
     // Changes only ASCII letters to lower case. SQLite's lower() does the same to the names and descriptions in the query.
     search: search?.replaceAll(/[A-Z]+/g, (text) => text.toLowerCase()) ?? '',
     namespace: namespace ? parseName(namespace) : undefined,
   });
+  const items = all.filter(({ isPublic }) => wanted === undefined || isPublic === (wanted === 'public'));
   const visibility = new Map(items.map((item) => [item.name, item.isPublic ? ('public' as const) : ('private' as const)]));
   const summaries = await describeRepositories(
     call.env,

@@ -21,6 +21,7 @@ export const repositorySummary = z.strictObject({
   visibility,
   description: z.string(),
   createdAt: z.iso.datetime(),
+  lastPushedAt: z.nullable(z.iso.datetime()).describe('The last push of a tag that it has. Null if it has no tag'),
   stars: z.int().describe('The number of people who have starred it'),
   bytes: z
     .int()
@@ -35,6 +36,7 @@ export const repositoryQuery = z.strictObject({
   ...PAGE_QUERY,
   search: z.optional(z.string().max(255)).describe('Part of the name or of the description'),
   namespace: z.optional(z.string().max(64)).describe('Only repositories of this organization or user'),
+  visibility: z.optional(visibility).describe('Only public or private ones. A page can then be short'),
 });
 
 export const repositoryDeletion = z.strictObject({

@@ -124,6 +124,16 @@ function answerRepository(repository: Repository, status = 200): Response {
 }
 
 function shownSummary(listed: ListedRepository): z.output<typeof repositorySummary> {
-  const { name, visibility, description, createdAt, stars, bytes, tags, manifests } = listed;
-  return { name, visibility, description, createdAt: timeOf(createdAt), stars, bytes, tags, manifests };
+  const { name, visibility, description, createdAt, lastPushedAt, stars, bytes, tags, manifests } = listed;
+  return {
+    name,
+    visibility,
+    description,
+    createdAt: timeOf(createdAt),
+    lastPushedAt: lastPushedAt === null ? null : timeOf(lastPushedAt),
+    stars,
+    bytes,
+    tags,
+    manifests,
+  };
 }

@@ -25,6 +25,8 @@ export interface RepositorySummary extends RepositorySums {
   description: string;
   /** The time of creation, in seconds since the epoch. */
   createdAt: number;
+  /** The time of the last push of a tag that it has, in seconds since the epoch. `null` if it has no tag. */
+  lastPushedAt: number | null;
   /** The number of people who have starred it. */
   stars: number;
 }
@@ -36,7 +38,8 @@ interface DescribedRepository extends RepositorySummary {
 }
 
 const SUMMARY = `r.name, r.created_at AS createdAt, coalesce(p.description, '') AS description,
-  coalesce(p.stars, 0) AS stars, ${SUMS}`;
+  coalesce(p.stars, 0) AS stars,
+  (SELECT max(updated_at) FROM tags t WHERE t.repository_id = r.id) AS lastPushedAt, ${SUMS}`;
 const DESCRIBED = `FROM repositories r LEFT JOIN repository_pages p ON p.repository_id = r.id ${SUMS_OF}`;
 const DESCRIPTION = `SELECT ${SUMMARY}, coalesce(p.overview, '') AS overview, coalesce(p.version, 1) AS version
   ${DESCRIBED} WHERE r.name = :repository`;

@@ -143,7 +143,7 @@ function Prose({ html }: { html: string }) {
 }
 
 function Figures({ repository }: { repository: Repository }) {
-  const { tags, manifests, bytes, createdAt } = repository;
+  const { tags, manifests, bytes, lastPushedAt, createdAt } = repository;
   return (
     <dl class="facts">
       <dt>Tags</dt>
@@ -153,6 +153,10 @@ function Figures({ repository }: { repository: Repository }) {
       <dt>Size</dt>
       <dd>
         <Bytes value={bytes} />
+      </dd>
+      <dt>Last push</dt>
+      <dd>
+        <When at={lastPushedAt} />
       </dd>
       <dt>Created</dt>
       <dd>

@@ -57,14 +57,10 @@ export const Comments: FC<CommentsProps> = (props) => {
   return (
     <section id="comments" aria-labelledby="comments-title">
       <h2 id="comments-title">Comments</h2>
-      {isPerson ? (
-        <TextForm
-          action={repositoryAt(name, 'comments')}
-          label="Write a comment"
-          button="Comment"
-          refused={editing === undefined ? refused : undefined}
-        />
-      ) : (
+      {isPerson && editing === undefined ? (
+        <TextForm action={repositoryAt(name, 'comments')} label="Write a comment" button="Comment" refused={refused} />
+      ) : null}
+      {isPerson ? null : (
         <p class="soft">
           <a href={signInAt(pathOf(c))}>Sign in</a> to comment.
         </p>
@@ -87,7 +83,7 @@ const CommentItem: FC<CommentsProps & { comment: ShownComment }> = ({ name, comm
     <li id={`comment-${id}`} class="panel">
       <header class="actions">
         <span class="strong">{author === null ? 'a person without access' : principalText(author)}</span>
-        <a class="soft" href={`#comment-${id}`} aria-label={`Comment ${id}`}>
+        <a class="soft" href={`#comment-${id}`}>
           <When at={createdAt} />
         </a>
         {editedAt === null ? null : <span class="soft">edited</span>}

@@ -15,11 +15,21 @@ const PAGE_SIZE = 50;
 interface Wanted {
   search: string | undefined;
   namespace: string | undefined;
+  visibility: 'public' | 'private' | undefined;
+}
+
+function wantedIn(c: RequestContext): Wanted {
+  const visibility = c.req.query('visibility');
+  return {
+    search: c.req.query('search')?.trim() || undefined,
+    namespace: c.req.query('namespace')?.trim() || undefined,
+    visibility: visibility === 'public' || visibility === 'private' ? visibility : undefined,
+  };
 }
 
 export const repositoryListPages = new Hono<AppEnv>().get('/repositories', async (c) => {
   const call = await viewerCall(c);
-  const wanted = { search: c.req.query('search')?.trim() || undefined, namespace: c.req.query('namespace') || undefined };
+  const wanted = wantedIn(c);
   const last = c.req.query('last');
   const { items, next } = await listRepositories(call, { after: last ?? '', limit: PAGE_SIZE }, wanted);
   const list = { c, wanted, items, next, last, isSignedIn: call.authority.subject !== '' };
@@ -36,10 +46,11 @@ interface ListProps {
 }
 
 function RepositoryList({ c, wanted, items, next, last, isSignedIn }: ListProps) {
-  const { search, namespace } = wanted;
-  const isFiltered = search !== undefined || namespace !== undefined;
+  const { search, namespace, visibility } = wanted;
+  const query = { search, namespace, visibility };
+  const isFiltered = Object.values(query).some((value) => value !== undefined);
   return (
-    <Page c={c} title="Repositories" section="repositories" json={withQuery('/api/v1/repositories', { search, namespace })}>
+    <Page c={c} title="Repositories" section="repositories" json={withQuery('/api/v1/repositories', query)}>
       <header class="subject">
         <h1>Repositories</h1>
         {isSignedIn ? (
@@ -48,27 +59,47 @@ function RepositoryList({ c, wanted, items, next, last, isSignedIn }: ListProps)
           </a>
         ) : null}
       </header>
-      <form class="filters" action="/repositories" data-filter>
-        <label>
-          Name or description
-          <input name="search" type="search" value={search} maxlength={255} autocomplete="off" data-main-search />
-        </label>
-        <label>
-          Namespace
-          <input name="namespace" value={namespace} maxlength={64} autocomplete="off" placeholder="all" />
-        </label>
-        <button type="submit">Filter</button>
-        {isFiltered ? <a href="/repositories">Clear</a> : null}
-      </form>
+      <Filters {...wanted} isFiltered={isFiltered} />
       <div id="results" data-results>
         {items.length === 0 ? (
           <NoRepositories isFiltered={isFiltered} isSignedIn={isSignedIn} goesOn={next !== null} />
         ) : (
           <Table caption="Repositories, by name" columns={COLUMNS} items={items} />
         )}
-        <Pager path="/repositories" query={{ search, namespace }} last={last} next={next} />
+        <Pager path="/repositories" query={query} last={last} next={next} />
       </div>
     </Page>
+  );
+}
+
+function Filters({ search, namespace, visibility, isFiltered }: Wanted & { isFiltered: boolean }) {
+  return (
+    <form class="filters" action="/repositories" data-filter>
+      <label>
+        Name or description
+        <input name="search" type="search" value={search} maxlength={255} autocomplete="off" data-main-search />
+      </label>
+      <label>
+        Namespace
+        <input name="namespace" value={namespace} maxlength={64} autocomplete="off" placeholder="all" />
+      </label>
+      <label>
+        Visibility
+        <select name="visibility">
+          {[
+            ['', 'all'],
+            ['public', 'public'],
+            ['private', 'private'],
+          ].map(([value, text]) => (
+            <option value={value} selected={value === (visibility ?? '')}>
+              {text}
+            </option>
+          ))}
+        </select>
+      </label>
+      <button type="submit">Filter</button>
+      {isFiltered ? <a href="/repositories">Clear</a> : null}
+    </form>
   );
 }
 
@@ -99,7 +130,8 @@ const COLUMNS: Column<ListedRepository>[] = [
   },
   { head: 'Tags', kind: 'number', cell: ({ tags }) => tags.toLocaleString('en') },
   { head: 'Size', kind: 'number', cell: ({ bytes }) => <Bytes value={bytes} /> },
-  { head: 'Created', cell: ({ createdAt }) => <When at={createdAt} /> },
+  { head: 'Last push', cell: ({ lastPushedAt }) => <When at={lastPushedAt} /> },
+  { head: 'Stars', kind: 'number', cell: ({ stars }) => stars.toLocaleString('en') },
 ];
 
 function NoRepositories({ isFiltered, isSignedIn, goesOn }: { isFiltered: boolean; isSignedIn: boolean; goesOn: boolean }) {
