@@ -218,6 +218,7 @@ export const PAGES: typeof ROUTES = {
   '/repositories/:name{.+}/-/star': { POST: 'pull' },
   '/repositories/:name{.+}/-/comments': { POST: 'pull' },
   '/repositories/:name{.+}/-/comments/:comment': { POST: 'pull' },
+  '/repositories/:name{.+}/-/images/:digest/referrers/:referrer': { GET: 'pull' },
   '/repositories/:name{.+}/-/settings': { GET: 'admin', POST: 'admin' },
   '/repositories/:name{.+}': { GET: 'pull' },
 };

@@ -30,3 +30,6 @@ export const SHARED_MAX = 10;
 
 /** Bytes of a config that is read for the page of an image. */
 export const CONFIG_MAX_BYTES = 1024 * 1024;
+
+/** Bytes of content attached to an image, such as an SBOM, that is shown. */
+export const ATTACHMENT_MAX_BYTES = 1024 * 1024;

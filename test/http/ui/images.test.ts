@@ -120,7 +120,7 @@ describe('the page of an image', () => {
     const other = await browser.page(`${PAGE}/tags/multi?platform=linux%2Farm64`);
     expect(other).toMatch(/aria-current="true"><bdi>linux\/arm64/);
     expect(other).toContain('docker pull --platform linux/arm64 registry.test/acme/api:multi');
-    expect(other).toContain(`${PAGE}/images/${attestation.digest}`);
+    expect(other).toContain(`${PAGE}/images/${arm64.digest}/referrers/${attestation.digest}`);
     expect(await browser.page(`${PAGE}/tags/multi?platform=${HOSTILE}`)).toContain('This image has no such platform');
   });
 
@@ -202,5 +202,35 @@ describe('two images', () => {
     expect((await browser.get(`${PAGE}/compare?from=%3Cscript%3E&to=sha256:1`)).status).toBe(404);
     const other = await browserOf(world, outsider.name, outsider.secret);
     expect((await other.get(`${PAGE}/compare?from=v1&to=v1`)).status).toBe(404);
+  });
+});
+
+describe('what is attached to an image', () => {
+  const attach = async (content: string, mediaType: string) => {
+    const layer = await pushBlob(world, REPOSITORY, content);
+    const layers = [descriptorOf(layer, mediaType)];
+    const { digest } = await pushImage(world, REPOSITORY, null, 8, { layers, subject: descriptorOf(v1, IMAGE_TYPE) });
+    return `${PAGE}/images/${v1.digest}/referrers/${digest}`;
+  };
+
+  test('is an SBOM with its packages, which can be searched', async () => {
+    const packages = [
+      { name: 'libfoo', versionInfo: '1.2', licenseConcluded: 'MIT' },
+      { name: HOSTILE, versionInfo: HOSTILE, licenseConcluded: HOSTILE },
+    ];
+    const path = await attach(JSON.stringify({ spdxVersion: 'SPDX-2.3', name: HOSTILE, packages }), 'application/spdx+json');
+    const browser = await browserOf(world, reader.name, reader.secret);
+    const page = await browser.page(path);
+    for (const text of ['<h2>SBOM</h2>', 'SPDX 2.3', '2 packages', 'libfoo']) expect(page).toContain(text);
+    expect(page).not.toMatch(/<script>|\u202e/u);
+    const found = await browser.page(`${path}?search=LIBFOO`);
+    expect(found.slice(found.indexOf('data-results'), found.indexOf('The document'))).not.toContain('&lt;script&gt;');
+    expect((await (await browserOf(world, outsider.name, outsider.secret)).get(path)).status).toBe(404);
+  });
+
+  test('is shown as text if it is something else, and not at all if it is too long or no text', async () => {
+    const browser = await browserOf(world, reader.name, reader.secret);
+    expect(await browser.page(await attach('just words', 'text/plain'))).toContain('just words');
+    expect(await browser.page(await attach('x'.repeat(1024 * 1024 + 1), 'text/plain'))).toContain('longer than 1.0 MB');
   });
 });

@@ -3,7 +3,7 @@ import type { FC } from 'hono/jsx';
 import type { WholeImageDetails } from '../../../app/images.ts';
 import { attachmentKind } from '../../../oci/attachment.ts';
 import type { Digest as DigestText } from '../../../oci/digest.ts';
-import { imageAt } from '../parts/addresses.ts';
+import { repositoryAt } from '../parts/addresses.ts';
 import { type Column, Table } from '../parts/table.tsx';
 import { countText, Digest, Foreign } from '../parts/text.tsx';
 
@@ -24,11 +24,15 @@ export function attachmentsOf(name: string, image: WholeImageDetails, part: Whol
   return [...new Map(all.map((one) => [one.digest, one])).values()];
 }
 
+function referrerAt(name: string, subject: string, digest: string): string {
+  return repositoryAt(name, `images/${subject}/referrers/${digest}`);
+}
+
 function ofManifest(name: string, image: WholeImageDetails, to: string): Attachment[] {
   return [
     ...image.referrerList.map(({ digest, artifactType, mediaType }) => {
       const type = artifactType || mediaType;
-      return { kind: attachmentKind(type), type, digest, to, href: imageAt(name, digest) };
+      return { kind: attachmentKind(type), type, digest, to, href: referrerAt(name, image.digest, digest) };
     }),
     // The tag without an ending is the list of referrers of clients that do not know the referrers API.
     ...image.attachedTags
@@ -38,7 +42,7 @@ function ofManifest(name: string, image: WholeImageDetails, to: string): Attachm
         type: `a tag that ends in ${tag.slice(tag.indexOf('.'))}`,
         digest,
         to,
-        href: imageAt(name, digest),
+        href: referrerAt(name, image.digest, digest),
       })),
   ];
 }
@@ -48,7 +52,7 @@ function ofIndex(name: string, image: WholeImageDetails, part: WholeImageDetails
   return about.map(({ digest, about: subject }) => ({
     ...{ kind: subject === null ? 'other' : 'attestation', type: 'listed in the index', digest },
     to: subject === null ? 'all platforms' : 'this platform',
-    href: imageAt(name, digest),
+    href: referrerAt(name, part.digest, digest),
   }));
 }
 

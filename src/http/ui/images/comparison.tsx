@@ -173,7 +173,7 @@ function Layers({
     {
       head: 'Step',
       cell: ({ layer }) => (
-        <code class="step">
+        <code class="instruction">
           <Foreign text={steps.get(layer.digest) ?? layer.mediaType} max={STEP_MAX} />
         </code>
       ),

@@ -11,9 +11,9 @@ type Layer = WholeImageDetails['layers'][number];
 type Row = BuildRow<Layer>;
 
 /** Rows on a page. An image has up to 127 layers with docker, and may have more. */
-const ROWS_MAX = 200;
+const ROWS_MAX = 128;
 /** Characters of all steps together, and of one step. */
-const STEPS_LENGTH_MAX = 40_000;
+const STEPS_LENGTH_MAX = 20_000;
 const STEP_MAX = 4000;
 
 export const Layers: FC<{ name: string; image: WholeImageDetails; config: ImageConfig | null }> = ({ name, image, config }) => {
@@ -128,13 +128,13 @@ function StepText({ step: { command, buildArguments, comment }, length }: { step
 function Instruction({ text, length }: { text: string; length: number }) {
   if (text.length <= STEP_SHOWN || length <= STEP_SHOWN) {
     return (
-      <code class="step">
+      <code class="instruction">
         <Foreign text={text} max={STEP_SHOWN} />
       </code>
     );
   }
   return (
-    <details class="step">
+    <details class="instruction">
       <summary>
         <code>
           <Foreign text={text} max={STEP_SHOWN} />

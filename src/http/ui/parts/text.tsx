@@ -130,7 +130,6 @@ export const Chip: FC<{ tone?: 'plain' | 'good' | 'warn' | 'bad'; title?: string
 /** A bar that shows a share of a whole. The figures must stand beside it. @param share between 0 and 1 */
 export const Bar: FC<{ share: number; label: string }> = ({ share, label }) => (
   <svg class="bar" viewBox="0 0 100 8" preserveAspectRatio="none" role="img" aria-label={label}>
-    <rect class="well" width="100" height="8" />
     <rect class="part" width={String(Math.round(Math.min(1, Math.max(0, share)) * 1000) / 10)} height="8" />
   </svg>
 );
