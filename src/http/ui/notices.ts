@@ -19,7 +19,7 @@ export const NOTICES = {
   left: 'You have left the organization.',
   'logged-out': 'All logins of the user have ended.',
   'test-delivered': 'The endpoint answered the test with success.',
-  'test-failed': 'The endpoint did not answer the test with success: see what it received, and try again.',
+  'test-failed': 'The endpoint did not answer the test with success. Check its address and its log, then try again.',
   enabled: 'Enabled.',
   disabled: 'Disabled. Nothing is sent until somebody enables it.',
   replayed: 'The deliveries wait to be sent again.',

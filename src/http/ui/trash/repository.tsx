@@ -20,7 +20,7 @@ import { render, seeOther } from '../page.tsx';
 import { repositoryAt, withQuery } from '../parts/addresses.ts';
 import { ActionForm, ConfirmName, Refusals, type Refused } from '../parts/form.tsx';
 import { type Column, Empty, Pager, Table } from '../parts/table.tsx';
-import { Bytes, Digest as DigestText, Foreign, Principal, When } from '../parts/text.tsx';
+import { Digest as DigestText, Foreign, Principal, When } from '../parts/text.tsx';
 import { statusOf, tried } from '../refused.tsx';
 import { RepositoryPage } from '../repositories/frame.tsx';
 
@@ -120,7 +120,6 @@ function Trash({ c, repository, items, last, next, refused }: TrashProps) {
 function columnsOf(repository: string, isAdmin: boolean): Column<TrashEntry>[] {
   return [
     { head: 'Deleted', cell: (entry) => <What entry={entry} /> },
-    { head: 'Size', kind: 'number', cell: ({ size }) => (size === null ? '' : <Bytes value={size} />) },
     {
       head: 'By',
       cell: ({ deletedAt, deletedBy, reason }) => (

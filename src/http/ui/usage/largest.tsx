@@ -17,15 +17,15 @@ export const Largest: FC<{ repositories: LargeRepository[] }> = ({ repositories 
           <a class="strong" href={repositoryAt(name)} data-row>
             {name}
           </a>
+          <a class="hint" href={repositoryAt(name, 'lifecycle')} aria-label={`Lifecycle rules of ${name}`}>
+            rules
+          </a>
           <span class="soft end">
             {countText(tags, 'tag')}, <Bytes value={bytes} />
           </span>
-          <span class="wide">
+          <div class="wide">
             <Bar share={first.bytes === 0 ? 0 : bytes / first.bytes} label={`${name}: ${bytesText(bytes)}`} />
-          </span>
-          <a class="hint" href={repositoryAt(name, 'lifecycle')}>
-            Lifecycle rules
-          </a>
+          </div>
         </li>
       ))}
     </ul>

@@ -85,12 +85,12 @@ const COLUMNS: Column<Usage>[] = [
   { head: 'Stored', kind: 'number', cell: ({ bytes, staged }) => <Bytes value={bytes + staged} /> },
   {
     head: 'Of its limit',
-    cell: ({ namespace, bytes, staged, maxBytes, warnPercent }) =>
+    cell: ({ bytes, staged, maxBytes, warnPercent }) =>
       maxBytes === null ? (
         <span class="soft">no limit</span>
       ) : (
         <>
-          <Meter label={namespace} used={bytes + staged} of={maxBytes} unit="bytes" />
+          <Meter label="Used" used={bytes + staged} of={maxBytes} unit="bytes" />
           {(bytes + staged) * 100 >= maxBytes * warnPercent ? <Chip tone="warn">nearly full</Chip> : null}
         </>
       ),

@@ -170,7 +170,7 @@ const Samples: FC<{ c: RequestContext; scope: Scope }> = ({ c, scope }) => {
         const { contentType, body } = samplePayload(callOf(c), format, repository);
         return (
           <>
-            <h3>{FORMAT_WORDS[format][0]}</h3>
+            <p class="strong">{FORMAT_WORDS[format][0]}</p>
             <p class="hint">Content-Type: {contentType}</p>
             <PayloadText body={body} label={`What ${FORMAT_WORDS[format][0]} sends`} />
           </>
