@@ -1,4 +1,4 @@
-/** The calls of each route, in an order in which all of them succeed. The names of repositories and so on are those of `rows.ts`. */
+/** What a call is, and the calls that read. The names of repositories and so on are those of `rows.ts`. */
 import type { Caller } from './caller.ts';
 import { BIG, BIG_REPOSITORY } from './shape.ts';
 

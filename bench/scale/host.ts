@@ -1,6 +1,6 @@
 /**
- * Runs the registry in a process of its own: `node bench/scale/host.ts DATA_DIR`. Each line that it prints is a line of its log,
- * as a deployment writes it. The messages of the parent process are times at which it runs the schedule, in milliseconds since
+ * Runs the registry in a process of its own: `node bench/scale/host.ts DATA_DIR`. Each line that it prints is a line of its
+ * log, as a deployment writes it. The messages of the parent process are times at which it runs the schedule, in milliseconds since
  * the epoch. SIGINT ends it. The environment variable `VARIABLES` contains the text bindings of the Worker as JSON.
  */
 import { readDeployment } from '../../src/local/deployment.ts';

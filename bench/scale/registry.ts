@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { cpuTimeOf } from './cpu.ts';
 
 const HOST = fileURLToPath(new URL('host.ts', import.meta.url));
 const LOGGED_WITHIN_MS = 5000;
@@ -87,6 +88,11 @@ export class Scaled {
       if (this.#background.some(({ event }) => event === 'schedule')) break;
     }
     return this.#background;
+  }
+
+  /** The CPU time that the runtime has used, in milliseconds. `null` if it cannot be read, which needs Linux. */
+  cpuTime(): number | null {
+    return cpuTimeOf(this.#child.pid ?? 0);
   }
 
   async stop(): Promise<void> {

@@ -14,7 +14,8 @@ export function reportOf(large: Result, small: Result, calls: number): string {
     routeTable(large, small),
     '',
     '* more rows are read on the large database, although the answer is not longer in the same proportion',
-    `times in ms, on the side of the client; ${calls} calls; small : ${small.scale * 100} %, large : ${large.scale * 100} %`,
+    'times: CPU of the runtime in ms, which is read on Linux only; elsewhere what the client waits',
+    `${calls} calls of each; small: ${small.scale * 100} %, large: ${large.scale * 100} %`,
     '',
     'scheduled jobs on the large database, rows of all runs:',
     table(

@@ -41,7 +41,7 @@ const FULL: Shape = {
   events: 5_000_000,
   users: 10_000,
   teams: 9000,
-  teamsOfBig: 180,
+  teamsOfBig: 160,
   policies: 10_000,
   keys: 20_000,
   logins: 50_000,
