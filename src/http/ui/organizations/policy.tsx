@@ -4,9 +4,8 @@ import { getPolicy, type Policy, type Preview, previewPolicy, savePolicy } from 
 import { callOf, type RequestContext } from '../../context.ts';
 import { type Form, versionIn } from '../forms.ts';
 import { ActionForm, Notice, Refusals, type Refused, sentence, TextArea } from '../parts/form.tsx';
-import { principalText, rightText } from '../parts/rights.tsx';
+import { principalText, Rights } from '../parts/rights.tsx';
 import { type Column, Empty, Table } from '../parts/table.tsx';
-import { Chip } from '../parts/text.tsx';
 import { type IdentityStatement, PresetFields, presetStatement, StatementText, statementsOfJson } from '../rights.tsx';
 
 /** Statements that are not saved yet, with what would change. */
@@ -48,8 +47,8 @@ interface ReviewProps {
 const COLUMNS: Column<Preview['changes'][number]>[] = [
   { head: 'Repository', cell: ({ repository }) => <span class="strong">{repository}</span> },
   { head: 'Who', cell: ({ principal }) => principalText(principal) },
-  { head: 'Gains', cell: ({ gains }) => gains.map((right) => <Chip tone="good">{rightText(right)}</Chip>) },
-  { head: 'Loses', cell: ({ loses }) => loses.map((right) => <Chip tone="bad">{rightText(right)}</Chip>) },
+  { head: 'Gains', cell: ({ gains }) => <Rights tone="good" rights={gains} /> },
+  { head: 'Loses', cell: ({ loses }) => <Rights tone="bad" rights={loses} /> },
 ];
 
 /** Who gains and loses what, before it is saved. */

@@ -39,7 +39,8 @@ interface Difference {
   loses: readonly Right[];
 }
 
-const Rights: FC<{ tone: 'good' | 'bad'; rights: readonly Right[] }> = ({ tone, rights }) => (
+/** Rights that somebody gains or loses. */
+export const Rights: FC<{ tone: 'good' | 'bad'; rights: readonly Right[] }> = ({ tone, rights }) => (
   <span class="chips">
     {rights.length === 0 ? <span class="soft">nothing</span> : null}
     {rights.map((right) => (
