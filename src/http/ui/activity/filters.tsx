@@ -56,7 +56,7 @@ function startOf(day: string, later: number): string {
 const KINDS: readonly (readonly [text: string, beginnings: readonly string[]])[] = [
   ['Tags', ['tag.']],
   ['Images', ['manifest.', 'blob.']],
-  ['Repositories and their rules', ['repository.', 'tag-mutability.', 'lifecycle.', 'policy.']],
+  ['Repositories and their rules', ['repository.', 'comment.', 'tag-mutability.', 'lifecycle.', 'policy.']],
   ['People, teams and robots', ['user.', 'organization.', 'member.', 'team.', 'team-member.', 'robot.', 'trust-rule.']],
   ['Keys and logins', ['key.', 'login.']],
   ['Webhooks', ['webhook.']],

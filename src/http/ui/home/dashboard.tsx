@@ -99,7 +99,7 @@ function Repositories({ repositories }: { repositories: ListedRepository[] }) {
   return (
     <>
       <ul class="rows panel">
-        {repositories.map(({ name, visibility, tags, bytes }) => (
+        {repositories.map(({ name, visibility, tags, bytes, lastPushedAt }) => (
           <li>
             <a class="strong" href={repositoryAt(name)} data-row>
               {name}
@@ -107,6 +107,8 @@ function Repositories({ repositories }: { repositories: ListedRepository[] }) {
             {visibility === 'private' ? <Icon name="lock" /> : <Chip tone="good">public</Chip>}
             <span class="soft end">
               {countText(tags, 'tag')}, <Bytes value={bytes} />
+              {lastPushedAt === null ? null : ', pushed '}
+              {lastPushedAt === null ? null : <When at={lastPushedAt} />}
             </span>
           </li>
         ))}

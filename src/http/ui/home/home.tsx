@@ -42,11 +42,12 @@ export const homePage = new Hono<AppEnv>().get('/', async (c) => {
   return render(c, <Dashboard c={c} attention={attention} repositories={shown} events={told} numbers={numbers} />);
 });
 
-/** The repositories in which something happened last come first, then the newest. @param touched names, the last one first */
-function mostRecent<T extends { name: string; createdAt: number }>(
+/** Repositories in which something happened last come first, then the last pushed. @param touched names, the newest first */
+function mostRecent<T extends { name: string; createdAt: number; lastPushedAt: number | null }>(
   repositories: readonly T[],
   touched: readonly string[],
 ): T[] {
+  const timeOf = ({ lastPushedAt, createdAt }: T) => lastPushedAt ?? createdAt;
   const place = (name: string) => (touched.includes(name) ? touched.indexOf(name) : touched.length);
-  return [...repositories].sort((a, b) => place(a.name) - place(b.name) || b.createdAt - a.createdAt).slice(0, SHOWN);
+  return [...repositories].sort((a, b) => place(a.name) - place(b.name) || timeOf(b) - timeOf(a)).slice(0, SHOWN);
 }

@@ -30,16 +30,17 @@ const Name: FC<{ name: string; isActor: boolean; links: Map<string, string> }> =
   return <code>{name}</code>;
 };
 
-/** The addresses of the names in an event. */
+/** The addresses of the names in an event. What the event says was deleted has none. */
 function linksOf({ type, repository, target }: Activity): Map<string, string> {
   const { tag, digest, previous, id } = target;
+  const links = new Map<string, string>();
+  if (repository !== null && type !== 'repository.deleted') links.set(repository, repositoryAt(repository));
+  if (type.endsWith('.deleted')) return links;
+  if (repository !== null && isText(tag)) links.set(`${repository}:${tag}`, tagAt(repository, tag));
   const images = repository === null || type.startsWith('blob.') ? [] : [digest, previous].filter(isText);
-  return new Map([
-    ...(repository === null || type === 'repository.deleted' ? [] : [[repository, repositoryAt(repository)] as const]),
-    ...(repository === null || !isText(tag) ? [] : [[`${repository}:${tag}`, tagAt(repository, tag)] as const]),
-    ...images.map((one) => [one.slice(0, SHORT_DIGEST), imageAt(repository ?? '', one)] as const),
-    ...(type.startsWith('webhook.') && isText(id) ? [[id, webhookAt(id)] as const] : []),
-  ]);
+  for (const one of images) links.set(one.slice(0, SHORT_DIGEST), imageAt(repository ?? '', one));
+  if (type.startsWith('webhook.') && isText(id)) links.set(id, webhookAt(id));
+  return links;
 }
 
 function isText(value: unknown): value is string {
