@@ -1,6 +1,7 @@
 /** Pages of images: what they show, for whom, and that texts from an image are shown as text. */
 import { beforeEach, describe, expect, test } from 'vitest';
-import { browserOf } from '../../world/browser.ts';
+import { Browser, browserOf } from '../../world/browser.ts';
+import { counting } from '../../world/counting.ts';
 import {
   CONFIG_TYPE,
   type Content,
@@ -16,7 +17,7 @@ import {
 } from '../../world/images.ts';
 import { makeAcme, makeTeam } from '../../world/organizations.ts';
 import type { Person } from '../../world/people.ts';
-import { builtOnce, type World } from '../../world/world.ts';
+import { builtOnce, type World, worldOf } from '../../world/world.ts';
 
 const HOSTILE = '"><script>window.attacked=1</script>\u202Egnp.\u0007';
 const REPOSITORY = 'acme/api';
@@ -233,4 +234,23 @@ describe('what is attached to an image', () => {
     expect(await browser.page(await attach('just words', 'text/plain'))).toContain('just words');
     expect(await browser.page(await attach('x'.repeat(1024 * 1024 + 1), 'text/plain'))).toContain('longer than 1.0 MB');
   });
+});
+
+test('the pages of images read little, however much the repository holds', async () => {
+  await pageOf({ os: 'linux', architecture: 'amd64', history: steps(60) }, 60);
+  const { cookie } = await browserOf(world, reader.name, reader.secret);
+  const cost = async (path: string) => {
+    const { env, counts } = counting(world.env);
+    const browser = new Browser(worldOf(env));
+    browser.cookie = cookie;
+    await browser.page(path);
+    return counts;
+  };
+  const image = await cost(`${PAGE}/tags/built`);
+  expect([image.r2Reads, image.rowsWritten]).toEqual([1, 0]);
+  expect(image.d1).toBeLessThanOrEqual(5);
+  expect(image.rowsRead).toBeLessThanOrEqual(200 + 10 * 60);
+  const compared = await cost(`${PAGE}/compare?from=v1&to=built`);
+  expect([compared.r2Reads, compared.rowsWritten]).toEqual([2, 0]);
+  expect(compared.rowsRead).toBeLessThanOrEqual(2 * (200 + 10 * 60));
 });

@@ -7,7 +7,7 @@ import { type Column, Table } from '../parts/table.tsx';
 import { Bar, countText, Foreign } from '../parts/text.tsx';
 
 /** Packages and licences that a page lists. */
-const PACKAGES_SHOWN = 150;
+const PACKAGES_SHOWN = 100;
 const LICENSES_SHOWN = 12;
 /** Characters of a name, and of a search. */
 const NAME_MAX = 200;
