@@ -23,6 +23,7 @@ const documented = Object.entries(ALL).filter(([, { where }]) => where !== 'test
 const OTHER: Record<string, string> = {
   PUBLIC_URL: 'https://registry.example.com',
   VERIFY: 'stream',
+  COMMENTS: 'off',
   CREATE_ON_PUSH: 'off',
   DELETION: 'off',
   LOG: 'text',

@@ -63,7 +63,7 @@ export async function aboutPage(c: RequestContext, { editing, refused }: Shown =
     getStars(call, name),
     listComments(call, name, { before: last, limit: COMMENTS_SHOWN }),
   ]);
-  const isPerson = call.authority.credentialKind === 'session';
+  const isPerson = call.authority.credentialKind === 'session' && call.authority.bounds.length === 0;
   const comments = settings(c.env).comments
     ? {
         ...{ c, name, comments: items, last: last === null ? undefined : String(last), isPerson, refused },

@@ -42,7 +42,7 @@ export interface CommentsProps {
   comments: readonly ShownComment[];
   last: string | undefined;
   next: string | null;
-  /** True if the reader is signed in, so that they may comment. */
+  /** True if the reader is signed in with a key that is not narrowed, so that they may comment. */
   isPerson: boolean;
   /** True if the reader may delete any comment. */
   mayModerate: boolean;
@@ -54,17 +54,18 @@ export interface CommentsProps {
 
 export const Comments: FC<CommentsProps> = (props) => {
   const { c, name, comments, last, next, isPerson, editing, refused } = props;
+  const isSignedOut = c.var.authority?.subject === '';
   return (
     <section id="comments" aria-labelledby="comments-title">
       <h2 id="comments-title">Comments</h2>
       {isPerson && editing === undefined ? (
         <TextForm action={repositoryAt(name, 'comments')} label="Write a comment" button="Comment" refused={refused} />
       ) : null}
-      {isPerson ? null : (
+      {isSignedOut ? (
         <p class="soft">
           <a href={signInAt(pathOf(c))}>Sign in</a> to comment.
         </p>
-      )}
+      ) : null}
       {comments.length === 0 ? <p class="soft">No comments yet.</p> : null}
       <ol class="comments">
         {comments.map((comment) => (
