@@ -165,6 +165,9 @@ export async function makeContent(origin: string, password: string): Promise<voi
     description: HOSTILE.slice(0, 90),
     overview: `${HOSTILE}\n\n[x](javascript:alert(1))`,
   });
+  await api.call('POST', '/repositories/acme/hostile/-/comments', { text: `${HOSTILE}\n\n![x](javascript:alert(1))` });
+  await api.call('POST', '/repositories/acme/api/-/comments', { text: 'Works on **arm64**.\n\n```sh\ndocker pull x\n```' });
+  await api.call('PUT', '/repositories/acme/api/-/star', {});
   const first = await push.index('acme/api', 'v1.4.1', 'one');
   await push.index('acme/api', 'v1.4.2', 'two');
   await push.index('acme/api', 'latest', 'two');

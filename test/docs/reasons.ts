@@ -71,7 +71,7 @@ export const HELP: Record<Reason, Help> = {
   'limit-reached': ['there are as many of these as there may be', 'delete those that nobody needs'],
   'last-owner': ['nobody could administer the organization any more', 'make somebody else an owner first'],
   'last-administrator': ['nobody could administer the registry any more', 'make somebody else an administrator first'],
-  disabled: ['the user, robot or webhook is disabled', 'enable it first'],
+  disabled: ['the user, robot or webhook is disabled, or comments are switched off', 'enable it first'],
   'not-empty': [
     'the repository or organization still has content',
     'delete that first, or use `force=true` where the message says so',
