@@ -18,7 +18,7 @@ const screenshots = process.argv.includes('--screenshots');
 const started = Date.now();
 const steps = newSteps();
 const browser = await startChromium();
-const registry = await startRegistry();
+const registry = await startRegistry({ env: { INSECURE_WEBHOOKS: 'on' } });
 try {
   const origin = `http://${registry.host}`;
   const visit = { origin, name: registry.username, password: registry.password };
@@ -26,7 +26,7 @@ try {
   const paths = await pathsOf(browser, visit);
   if (screenshots) await takeScreenshots(browser, visit, paths);
   else {
-    await checkPages(browser, visit, paths, steps.step);
+    if (!process.argv.includes('--walk')) await checkPages(browser, visit, paths, steps.step);
     await walk(browser, registry, steps.step);
   }
   if (steps.failed > 0) process.stderr.write(`the registry printed:\n${registry.output().slice(-4000)}\n`);
