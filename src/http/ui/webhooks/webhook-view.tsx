@@ -50,9 +50,10 @@ export function nameToType({ id, url }: Webhook): string {
 
 export const WebhookPage: FC<ViewProps> = ({ c, place, webhook, deliveries, refused }) => {
   const { id, description, url } = webhook;
+  const title = place.name === '' ? 'Webhook of the registry' : description || 'Webhook';
   const of = (form: RefusedForm['form']) => (refused?.form === form ? refused : undefined);
   return (
-    <PlacePage c={c} place={place} tab="webhooks" title={description || 'Webhook'} json={`/api/v1${webhookAt(id)}`}>
+    <PlacePage c={c} place={place} tab="webhooks" title={title} json={`/api/v1${webhookAt(id)}`}>
       <p class="more">
         <a href={placeAt(place, 'webhooks')}>All webhooks</a>
       </p>
