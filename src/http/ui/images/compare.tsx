@@ -163,9 +163,11 @@ function partOf({ image, part }: ReadImage): ReadImage['image'] | null {
   return image.kind === 'index' ? part : image;
 }
 
-/** Characters of a digest in a heading. */
+/** Characters of a digest, and of a tag, in a heading. */
 const SHORT = 19;
+const TAG_MAX = 30;
 
 function shortName(reference: string): string {
-  return reference.includes(':') ? reference.slice(0, SHORT) : reference;
+  if (reference.includes(':')) return reference.slice(0, SHORT);
+  return reference.length > TAG_MAX ? `${reference.slice(0, TAG_MAX - 1)}…` : reference;
 }
