@@ -2,7 +2,7 @@
 import { beforeAll, expect, test } from 'vitest';
 import type { Call } from '../../src/app/call.ts';
 import { deleteChosen, deleteImage, deleteTag, previewDeletion } from '../../src/app/deletions.ts';
-import { getImage, listImages, listTagDetails } from '../../src/app/images.ts';
+import { getImage, getWholeImage, listImages, listTagDetails } from '../../src/app/images.ts';
 import { parseRepositoryName } from '../../src/oci/name.ts';
 import { parseTag } from '../../src/oci/reference.ts';
 import { callAs, reasonOf } from '../world/call.ts';
@@ -34,6 +34,7 @@ test('lists are for callers who may pull', async () => {
     (call: Call) => listTagDetails(call, REPOSITORY, {}),
     (call: Call) => listImages(call, REPOSITORY, {}),
     (call: Call) => getImage(call, REPOSITORY, { digest: image.digest }),
+    (call: Call) => getWholeImage(call, REPOSITORY, { digest: image.digest }),
   ];
   for (const read of reads) {
     expect([await reason(null, read), await reason(outsider, read)]).toEqual(['unauthenticated', 'not-found']);
