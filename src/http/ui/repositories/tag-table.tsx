@@ -113,6 +113,8 @@ function columnsOf(name: string, mayDelete: boolean): Column<TagDetails>[] {
 const SHORT = 19;
 /** Tags of the same digest that a row names. */
 const SAME_SHOWN = 3;
+/** Characters of each of them. */
+const SAME_LENGTH = 40;
 
 function TagName({ name, item, mayDelete }: { name: string; item: TagDetails; mayDelete: boolean }) {
   const { tag, immutable, sameAs, image } = item;
@@ -143,10 +145,14 @@ function TagName({ name, item, mayDelete }: { name: string; item: TagDetails; ma
 /** Attached content that lists count. */
 const ATTACHED_MAX = 100;
 
+function short(tag: string): string {
+  return tag.length > SAME_LENGTH ? `${tag.slice(0, SAME_LENGTH - 1)}…` : tag;
+}
+
 function sameText(tags: readonly string[]): string {
   const shown = tags.filter((tag) => attachedTo(tag) === null);
   const more = shown.length > SAME_SHOWN ? ' and others' : '';
-  return `${shown.slice(0, SAME_SHOWN).join(', ')}${more}`;
+  return `${shown.slice(0, SAME_SHOWN).map(short).join(', ')}${more}`;
 }
 
 function Platforms({ image }: { image: TagDetails['image'] }) {
