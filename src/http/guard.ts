@@ -42,6 +42,8 @@ export function guardOf(path: string, requirement: Exclude<Requirement, 'anyone'
       const admitted = await admit(arrivalOf(c), c.var.caller, requirement as ManagementRequirement, named);
       c.set('authority', admitted.authority);
       if (admitted.webhook !== null) c.set('webhook', admitted.webhook);
+      // The operations of the API charge their own reads.
+      if (!path.startsWith('/api/') && c.req.method === 'GET') await limitExpensiveReads(c);
     }
     await next();
   });

@@ -113,6 +113,7 @@ async function teamMayPull({ page, origin, engine, registry, step }: Walk): Prom
     await admin.call('PUT', '/organizations/store', {});
     await admin.call('PUT', '/organizations/store/members/bob', { role: 'member' });
     await page.goto(`${origin}/organizations/store/teams`);
+    await page.click('main details.fold summary');
     await page.fill('input[name=name]', 'readers');
     await page.click('main button:has-text("Create team")');
     await page.waitForURL(/\/teams\/readers/);

@@ -4,6 +4,7 @@ import type { Call } from '../../app/call.ts';
 import { isRefusal } from '../../vocabulary/refusal.ts';
 import { arrivalOf } from '../authenticate.ts';
 import { type AppEnv, callOf, type RequestContext } from '../context.ts';
+import { limitExpensiveReads } from '../limits.ts';
 
 type Setter = { set: <K extends keyof AppEnv['Variables']>(key: K, value: AppEnv['Variables'][K]) => void };
 
@@ -19,5 +20,7 @@ export async function viewerCall(c: RequestContext & Setter, repositories: reado
     return load();
   });
   c.set('authority', authority);
+  // The guards of pages that need a right charge the others.
+  await limitExpensiveReads(c);
   return callOf(c);
 }

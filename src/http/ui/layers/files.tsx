@@ -5,7 +5,6 @@ import { getRepository, type Repository } from '../../../app/repositories.ts';
 import { parseDigest } from '../../../oci/digest.ts';
 import { isRefusal, type Refusal } from '../../../vocabulary/refusal.ts';
 import { type AppEnv, callOf, type RequestContext, repositoryIn } from '../../context.ts';
-import { limitExpensiveReads } from '../../limits.ts';
 import { render } from '../page.tsx';
 import { repositoryAt } from '../parts/addresses.ts';
 import { Notice, sentence } from '../parts/form.tsx';
@@ -18,7 +17,6 @@ import { RepositoryPage } from '../repositories/frame.tsx';
 const SHOWN_MAX = 500;
 
 export const layerFilePages = new Hono<AppEnv>().get('/repositories/:name{.+}/-/layers/:digest', async (c) => {
-  await limitExpensiveReads(c);
   const digest = parseDigest(c.req.param('digest') ?? '');
   const filter = c.req.query('filter')?.trim() ?? '';
   const [repository, files] = await Promise.all([

@@ -8,7 +8,6 @@ import { parse } from '../../../contract/valid.ts';
 import { ACTIONS } from '../../../vocabulary/actions.ts';
 import { isRefusal } from '../../../vocabulary/refusal.ts';
 import { type AppEnv, callOf, type RequestContext, repositoryIn } from '../../context.ts';
-import { limitExpensiveReads } from '../../limits.ts';
 import { render } from '../page.tsx';
 import { repositoryAt, withQuery } from '../parts/addresses.ts';
 import { Input, Refusals, type Refused, Select, sentence } from '../parts/form.tsx';
@@ -48,7 +47,6 @@ async function answerTo(
   c: RequestContext,
   { principal, action, tag }: Question,
 ): Promise<{ done: Explanation } | { refused: Refused }> {
-  await limitExpensiveReads(c);
   try {
     const asked = { principal, action, repository: repositoryIn(c), ...(tag === '' ? {} : { tag }) };
     const checked = parse(explainQuery, asked);

@@ -8,7 +8,6 @@ import {
   restoreRepository,
 } from '../../../app/trash.ts';
 import { type AppEnv, callOf, type RequestContext } from '../../context.ts';
-import { limitExpensiveReads } from '../../limits.ts';
 import { readForm, requireConfirmed } from '../forms.ts';
 import { Page, render, seeOther } from '../page.tsx';
 import { repositoryAt } from '../parts/addresses.ts';
@@ -40,7 +39,6 @@ export const deletedRepositoryPages = new Hono<AppEnv>()
   });
 
 async function show(c: Context<AppEnv>, refused?: Refused): Promise<Response> {
-  await limitExpensiveReads(c);
   const last = c.req.query('last');
   const { items, next } = await listDeletedRepositories(callOf(c), { after: last ?? '', limit: PAGE_SIZE });
   const page = <Deleted c={c} items={items} last={last} next={next} refused={refused} />;

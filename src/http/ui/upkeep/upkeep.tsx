@@ -2,7 +2,6 @@
 import { type Context, Hono } from 'hono';
 import { checkConsistency, collectNow, type Finding, getBudget, getMaintenance, scrubNow } from '../../../app/maintenance.ts';
 import { type AppEnv, callOf, type RequestContext } from '../../context.ts';
-import { limitExpensiveReads } from '../../limits.ts';
 import { readForm } from '../forms.ts';
 import { Page, render, seeOther } from '../page.tsx';
 import { imageAt, repositoryAt, tagAt } from '../parts/addresses.ts';
@@ -27,7 +26,6 @@ export const healthPages = new Hono<AppEnv>()
     return seeOther('/upkeep', outcome.done.ended ? 'pass-finished' : 'slice-ran');
   })
   .get('/upkeep/check', async (c) => {
-    await limitExpensiveReads(c);
     const last = c.req.query('last');
     const { items, next } = await checkConsistency(callOf(c), last);
     return render(c, <Check c={c} items={items} last={last} next={next} />);

@@ -10,7 +10,6 @@ import {
 } from '../../../app/usage.ts';
 import { invalidInput } from '../../../vocabulary/refusal.ts';
 import { type AppEnv, callOf, type RequestContext } from '../../context.ts';
-import { limitExpensiveReads } from '../../limits.ts';
 import { type Form, readForm, versionIn } from '../forms.ts';
 import { OrganizationPage, organizationIn } from '../organizations/frame.tsx';
 import { render, seeOther } from '../page.tsx';
@@ -42,7 +41,6 @@ function quotaIn(form: Form): { maxBytes: number | null; warnPercent: number } {
 }
 
 async function show(c: Context<AppEnv>, refused?: Refused): Promise<Response> {
-  await limitExpensiveReads(c);
   const organization = organizationIn(c);
   const [holdings, largest] = await Promise.all([
     getOrganizationUsage(callOf(c), organization),

@@ -3,7 +3,6 @@ import { Hono } from 'hono';
 import { type BudgetState, getBudget, getMaintenance } from '../../../app/maintenance.ts';
 import { type LargeRepository, listLargest, listUsage, type TotalUsage, type Usage, usageCursor } from '../../../app/usage.ts';
 import { type AppEnv, callOf, type RequestContext } from '../../context.ts';
-import { limitExpensiveReads } from '../../limits.ts';
 import { Page, render } from '../page.tsx';
 import { withQuery } from '../parts/addresses.ts';
 import { FREE_STORAGE, Meter, metersOfBudget } from '../parts/meter.tsx';
@@ -14,7 +13,6 @@ import { LARGEST_SHOWN, Largest } from './largest.tsx';
 const PAGE_SIZE = 50;
 
 export const registryUsagePages = new Hono<AppEnv>().get('/usage', async (c) => {
-  await limitExpensiveReads(c);
   const last = c.req.query('last');
   const call = callOf(c);
   const [{ items, more, total }, budget, maintenance, largest] = await Promise.all([

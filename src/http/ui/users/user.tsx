@@ -98,12 +98,6 @@ function UserView({ c, user, keys, refused }: UserProps) {
       <Refusals refused={refused} />
       <div class="cards wide spaced">
         <Change user={user} refused={refused} />
-        <section class="panel">
-          <h2>Storage</h2>
-          <p>
-            <a href={`${userAt(name)}/usage`}>What {name} stores, and the quota</a>
-          </p>
-        </section>
         <Access user={user} isSelf={callOf(c).authority.subject === user.subject} />
         <Invitation user={user} />
       </div>
