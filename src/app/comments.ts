@@ -29,7 +29,7 @@ export interface ShownComment extends Omit<Comment, 'author'> {
   isOwn: boolean;
 }
 
-/** The maximum number of bytes of HTML of a comment. A page of comments stays within some hundred kilobytes. */
+/** The maximum number of bytes of HTML of a comment. So a page of comments has a few hundred kilobytes at most. */
 const COMMENT_HTML_MAX_BYTES = 16 * 1024;
 
 /** Requires a person, with a credential that may act for them, who may pull. @throws unauthenticated, not-found, forbidden */

@@ -129,7 +129,7 @@ function requireRepositoryOf(batch: Batch, subject: string): void {
   if (subject.startsWith('repository:')) requireRepository(batch, repositoryIn(subject));
 }
 
-/** Reads a policy. @param planned statements to save later, or `null`. If they are given, the warnings are about them */
+/** Reads a policy. @param planned statements to save later, or `null`. The returned warnings are about them, if given */
 async function read(call: Call, subject: string, planned: readonly Statement[] | null) {
   const batch = newBatch(call.env);
   requireRepositoryOf(batch, subject);

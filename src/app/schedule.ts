@@ -1,7 +1,8 @@
 /**
- * The jobs of the schedule. A job works in slices that fit the limits of the free plan, and finds out from the database and the
- * bucket which work is due. The jobs are spread over the six runs of an hour, so that a run without work costs little. All jobs
- * together have a daily budget.
+ * The jobs of the schedule, which runs every ten minutes. A run does a part of a job that fits the limits of the free plan, and
+ * the next run continues. A job reads from the database and the bucket which work is due. Each of the six runs of an hour has
+ * other jobs, so that a run without work costs little. All jobs together have a daily budget of database rows and queue
+ * operations.
  */
 import { expireLogins } from '../auth/logins.ts';
 import { expireOutsideLogins } from '../auth/outside/jobs.ts';

@@ -98,7 +98,7 @@ export interface LoadedRights {
   policies: { subject: string; statements: Statement[] }[];
   /**
    * The subjects whose policies were too large to read. `*` means that the subject has more organizations or teams than are
-   * read. An unread policy might deny anything.
+   * read. An unread policy might contain a denial, so callers must treat everything that it could deny as denied.
    */
   unread: string[];
   login: { id: string; generation: number; ended: number } | null;

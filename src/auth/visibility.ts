@@ -163,7 +163,7 @@ export const DENIES = 2;
 const bitOf = (statement: string) =>
   `iif(instr(${statement} -> 'actions', '"pull"') > 0, iif(${statement} ->> 'effect' = 'deny', ${DENIES}, ${ALLOWS}), 0)`;
 
-/** SQL: the bits of all statements `s.value` of a group of rows. */
+/** SQL: `ALLOWS`, `DENIES` or both, depending on what the statements `s.value` in a group of rows say about pulling. */
 export const PULL_BITS = `max(${bitOf('s.value')} & ${ALLOWS}) + max(${bitOf('s.value')} & ${DENIES})`;
 
 /**

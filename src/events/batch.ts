@@ -149,7 +149,7 @@ export function newBatch(env: Database): Batch {
 
 const CONSTRAINTS = new Map<string, Precondition>(PRECONDITIONS.map((reason) => [reason.replaceAll('-', '_'), reason]));
 
-/** Returns the reason of the precondition that refused a batch, or `null` for any other error. */
+/** Returns the precondition whose failure aborted a batch, or `null` for any other error. */
 function preconditionIn(error: unknown): Precondition | null {
   const constraint = error instanceof Error ? /CHECK constraint failed: (\w+)/.exec(error.message)?.[1] : undefined;
   return CONSTRAINTS.get(constraint ?? '') ?? null;

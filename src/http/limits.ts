@@ -60,7 +60,7 @@ export async function limitTestDeliveries(c: RequestContext, webhook: string): P
   await limit(c.env.CALLS, accountOf(c), 'too many tests of webhooks by this account');
 }
 
-/** Limits replays, because one replay sends up to some hundred deliveries to hosts of the user's choice. */
+/** Limits replays, because one replay can send hundreds of deliveries to hosts of the user's choice. */
 export function limitReplays(c: RequestContext): Promise<void> {
   return limit(c.env.TEST_DELIVERIES, `account ${accountOf(c)}`, 'too many replays of webhooks by this account');
 }

@@ -130,8 +130,8 @@ const TRUSTED_MAX = 5000;
 const trusted = new Map<string, number>();
 
 /**
- * Checks the webhooks whose owners were not checked lately, and remembers the check if it succeeds. It is needed because a
- * right can be lost without an event.
+ * Checks the webhooks whose owners this isolate has not checked for ten minutes, and remembers a successful check. It is needed
+ * because some rights end without an event.
  * @param now milliseconds since the epoch
  * @returns the ids of the disabled webhooks
  */

@@ -280,7 +280,7 @@ function foreignSources(claims: Claims): string[] {
   return kind === undefined || OWN_REF_TYPES.includes(kind) ? sources : [...sources, 'ref_type'];
 }
 
-/** True if the conditions name a value of this claim. A pattern of stars alone names no value. */
+/** True if the conditions restrict this claim. A pattern that consists of `*` only restricts nothing. */
 function namesSource(conditions: Conditions, name: string): boolean {
   const patterns = claimPatterns(conditions, name);
   return patterns.length > 0 && patterns.every((pattern) => /[^*]/.test(pattern));

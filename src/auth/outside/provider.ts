@@ -40,7 +40,7 @@ export interface Identity {
   subject: string;
 }
 
-/** The limits for all requests of one step together, and for each answer. */
+/** The time for all requests of `beginAtProvider` or `finishAtProvider` together, and the maximum size of each answer. */
 const TIMEOUT_MS = 8000;
 const MAX_BYTES = 256 * 1024;
 /** The maximum number of characters of a `sub` (Core 1.0, section 2). */

@@ -170,7 +170,10 @@ const RULES_MAX_BYTES = 64 * 1024;
 /** The maximum number of bytes of the conditions and statements of all rules of the registry as a whole. */
 const REGISTRY_MAX_BYTES = 512 * 1024;
 
-/** Refuses the batch with `limit-reached` if the rule exceeds the limits. A rule that becomes smaller is always accepted. */
+/**
+ * The batch fails with `limit-reached` if the owner would have too many rules, or rules with too many bytes. A change that
+ * makes a rule smaller is always accepted, even if its owner is above the limit.
+ */
 function requireRoomForRule(batch: Batch, { subject, claims, statements }: NewRule): void {
   const organization = organizationOf(subject);
   const [whose, limit] =

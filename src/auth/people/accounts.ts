@@ -105,7 +105,7 @@ export async function listUsers(
   return pageOf(results.map(userOf), limit);
 }
 
-/** Queries which of these subjects are accounts that are not deleted. */
+/** Adds a query to the batch. It returns those of the subjects that are accounts and not deleted. */
 export function queryAccounts(batch: Batch, subjects: readonly string[]): Handle<{ subject: string }> {
   return batch.query(
     `SELECT subject FROM accounts WHERE subject IN (SELECT value FROM json_each(:subjects)) AND disabled <> ${DELETED}`,

@@ -69,7 +69,7 @@ function textsWithin(items: readonly unknown[], around: number): string[] {
 
 /**
  * Answers with a page of a list.
- * @param shown returns the form of an item in the answer
+ * @param shown converts an item to its JSON in the answer
  * @param keyOf returns the cursor after an item
  */
 export function answerPage<T, S>({ items, more }: Page<T>, shown: (item: T) => S, keyOf: (shown: S) => string): Response {

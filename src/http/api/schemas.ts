@@ -66,7 +66,7 @@ function tidy(schema: JsonSchema & { [RULES]?: string[] }): JsonSchema {
   return {
     ...rest,
     ...(said === '' ? {} : { description: said }),
-    // A pattern beside a format is removed, because it says the same.
+    // A schema with a `format` needs no `pattern`: the format already describes the same texts.
     ...(pattern === undefined || rest.format ? {} : { pattern }),
     ...(minimum === undefined || minimum === Number.MIN_SAFE_INTEGER ? {} : { minimum }),
     ...(maximum === undefined || maximum === Number.MAX_SAFE_INTEGER ? {} : { maximum }),

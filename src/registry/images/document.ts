@@ -7,7 +7,7 @@ export interface Blob {
   size: number;
 }
 
-/** An entry of an index. `about`: the digest of the image that an attestation belongs to. */
+/** An entry of an index. If it is an attestation, `about` is the digest of the attested image. */
 export interface IndexEntry {
   digest: Digest;
   os: string | null;

@@ -65,7 +65,10 @@ const sharing = (digest: string) => `SELECT l.digest, (SELECT count(*) FROM (SEL
     FROM (SELECT m.content ${found(digest)}) c, json_each(c.content, '$.layers')
     LIMIT ${COUNTED_LAYERS_MAX}) l`;
 
-/** SQL: bytes of the manifest and of those that it lists. No row, or NULL, if they have too many parts. */
+/**
+ * SQL: `inAll`, the bytes of all blobs of a manifest and of the manifests that it lists, and `alone`, the bytes of those blobs
+ * that no other manifest needs. There is no row if the manifests or blobs are too many to count, or if a document is in R2.
+ */
 const sums = (digest: string) => `WITH own AS MATERIALIZED (
     SELECT m.digest ${found(digest)}
     UNION SELECT value ->> 'digest' FROM (SELECT m.content ${found(digest)}) c, json_each(c.content, '$.manifests')

@@ -60,7 +60,7 @@ interface Circumstances {
   mutability: Mutability;
   /** The present time, in seconds since the epoch. */
   now: number;
-  /** The survey of the whole repository, if the inventory is only a part of it. */
+  /** The counts of the whole repository. Given if `inventory` holds only one page of the tags and images. */
   known?: Survey;
 }
 

@@ -239,7 +239,7 @@ export function absent(names: string[]): Particulars {
   return { message: `${names.length === 1 ? one : many}. Nothing was deleted`, detail: names.slice(0, 10) };
 }
 
-/** Refuses the batch with `version-mismatch` unless exactly the expected tags would go. */
+/** The batch fails with `version-mismatch` if it would delete other tags than the expected ones. */
 function requireExpected(
   batch: Batch,
   repository: RepositoryName,

@@ -105,7 +105,7 @@ export interface Reach {
   names: string[];
   /** The text that the name or the description must contain. The text is in lower case, and the comparison ignores case. */
   search?: string;
-  /** The last name that is wanted. A search that finds nothing ends here. */
+  /** Names after this one are not read. So a search that finds nothing does not read all names. */
   until?: string | undefined;
 }
 

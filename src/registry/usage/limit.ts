@@ -41,7 +41,7 @@ interface Addition {
 interface CountedBlob {
   repository: RepositoryName;
   digest: Digest;
-  /** The size in bytes, or `null` if the blob already has a row. */
+  /** The size in bytes. `null` if `blobs` has a row for the blob: the row has the size. */
   size: number | null;
   by: Actor;
   staging: Staging | null;

@@ -90,7 +90,7 @@ async function remindersIn(env: Stores, batch: MessageBatch): Promise<Reminder[]
   return [...found.values()];
 }
 
-/** Handles a message which says that an endpoint works again. Ignores other messages. */
+/** Sends the pending deliveries of an endpoint if the message says that the endpoint works again. Ignores other messages. */
 async function resume(env: Stores, message: Message<unknown>): Promise<void> {
   if (!isResumption(message.body)) return;
   try {

@@ -49,7 +49,7 @@ export async function matchEvents(
   return (await unmatchedEvent(env)) === null;
 }
 
-/** Returns the id of the newest event, or `null` if it was matched already. */
+/** Returns the id of the newest event, or `null` if that event was already compared with the subscriptions. */
 export async function unmatchedEvent(env: Database): Promise<number | null> {
   const [found] = await env.DB.batch([matchingState(env)]);
   return matchingStateOf(found).unmatched;

@@ -29,9 +29,9 @@ export function retryPause(failures: number): number {
 }
 
 /**
- * Returns the number of seconds until the next attempt, or `null` if there is none.
+ * Returns the number of seconds until the next attempt, or `null` if no further attempt is made.
  * @param tries the number of attempts so far, at least 1
- * @param retryAfter the number of seconds in `Retry-After` of the response (RFC 9110, section 10.2.3), or 0
+ * @param retryAfter the number of seconds in `Retry-After` of the response (RFC 9110, section 10.2.3); 0 if it has none
  * @param age the number of seconds since the first attempt
  * @param chance a random number from 0 to 1
  */

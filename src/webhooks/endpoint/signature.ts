@@ -44,7 +44,7 @@ export async function signatureHeaders(
   return signedWith(await secretsNow(env, signer, now), { id, body, now });
 }
 
-/** @param secrets the texts of the secrets, newest first */
+/** Returns the signature headers for a body. @param secrets the valid secrets as text, newest first */
 export async function signedWith(
   secrets: readonly string[],
   { id, body, now }: { id: string; body: string; now: number },

@@ -7,7 +7,10 @@
 import type { EventType } from '../../vocabulary/event-types.ts';
 import { type Format, operatorOf, pushShownFor, SHOWN_AS_PUSH, splitName, textField } from './format.ts';
 
-/** Pushes. Docker Hub sends a payload for every push, even if it changes nothing. It has none for a restored tag. */
+/**
+ * The events that are sent as pushes. Docker Hub sends a payload for every push, even if the push changes nothing. It has no
+ * payload for restored tags, so none is sent for `tag.restored`.
+ */
 const PUSHES: readonly EventType[] = ['tag.created', 'tag.moved', 'tag.pushed', ...SHOWN_AS_PUSH];
 
 const DELETED: EventType = 'repository.deleted';

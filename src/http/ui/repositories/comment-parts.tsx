@@ -1,4 +1,4 @@
-/** The parts of the page about a repository that show its stars and comments. */
+/** The components that show stars and comments, on the page "About" of a repository. */
 import { raw } from 'hono/html';
 import type { FC } from 'hono/jsx';
 import type { ShownComment } from '../../../app/comments.ts';
