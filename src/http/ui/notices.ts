@@ -13,7 +13,6 @@ export const NOTICES = {
   revoked: 'Revoked.',
   invited: 'Invited. They become a member when they accept.',
   added: 'Added.',
-  sent: 'Sent.',
   joined: 'You are a member now. You can leave at any time.',
   declined: 'Declined.',
   left: 'You have left the organization.',

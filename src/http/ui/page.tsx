@@ -2,6 +2,7 @@
 import type { Child, FC } from 'hono/jsx';
 import type { AppEnv, RequestContext } from '../context.ts';
 import { hostOf, originOf } from '../context.ts';
+import { pageHeaders } from '../page.ts';
 import { SCRIPT_VERSION, STYLE_VERSION } from './assets.ts';
 import { BAD_NOTICES, NOTICES, type NoticeName } from './notices.ts';
 import { signInAt } from './parts/addresses.ts';
@@ -23,23 +24,18 @@ const POLICY = [
   'trusted-types berth',
 ].join('; ');
 
-/** The `max-age` of HSTS in seconds: one year, which the preload lists of browsers require. */
-const HSTS_MAX_AGE = 365 * 24 * 60 * 60;
-
 function headersOf(c: RequestContext): Headers {
-  const headers = new Headers({
+  return new Headers({
+    ...pageHeaders(c),
     'content-type': 'text/html; charset=UTF-8',
     'content-security-policy': POLICY,
-    'x-frame-options': 'DENY',
-    'cross-origin-opener-policy': 'same-origin',
     'cross-origin-resource-policy': 'same-origin',
     'permissions-policy': 'camera=(), geolocation=(), microphone=(), clipboard-write=(self)',
+    // Forms say where they come from, which `no-referrer` would hide.
     'referrer-policy': 'same-origin',
     // Pages differ by reader, and the back button must not show them after signing out.
     'cache-control': 'no-store',
   });
-  if (originOf(c).startsWith('https:')) headers.set('strict-transport-security', `max-age=${HSTS_MAX_AGE}`);
-  return headers;
 }
 
 /** Answers with a page. The whole page is rendered before anything is sent, so no half page is ever shown. */

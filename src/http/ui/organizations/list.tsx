@@ -16,7 +16,7 @@ import { type Form, named, readForm } from '../forms.ts';
 import { Page, render, seeOther } from '../page.tsx';
 import { organizationAt, repositoryAt, withQuery } from '../parts/addresses.ts';
 import { Input, Refusals, type Refused } from '../parts/form.tsx';
-import { type Column, Empty, Pager, Table } from '../parts/table.tsx';
+import { type Column, Empty, Pager, RowName, Table } from '../parts/table.tsx';
 import { Bytes, Chip, Foreign, When } from '../parts/text.tsx';
 import { statusOf, tried } from '../refused.tsx';
 import { OrganizationPage, organizationIn } from './frame.tsx';
@@ -72,18 +72,7 @@ interface ListProps<T> {
 const COLUMNS: Column<Organization>[] = [
   {
     head: 'Organization',
-    cell: ({ name, description }) => (
-      <>
-        <a class="strong" href={organizationAt(name)} data-row>
-          {name}
-        </a>
-        {description === '' ? null : (
-          <span class="soft">
-            <Foreign text={description} />
-          </span>
-        )}
-      </>
-    ),
+    cell: ({ name, description }) => <RowName href={organizationAt(name)} name={name} description={description} />,
   },
   { head: 'Created', cell: ({ createdAt }) => <When at={createdAt} /> },
 ];
@@ -160,18 +149,7 @@ function NewOrganization({ c, refused }: { c: RequestContext; refused?: Refused 
 const REPOSITORIES: Column<ListedRepository>[] = [
   {
     head: 'Repository',
-    cell: ({ name, description }) => (
-      <>
-        <a class="strong" href={repositoryAt(name)} data-row>
-          {name}
-        </a>
-        {description === '' ? null : (
-          <span class="soft">
-            <Foreign text={description} />
-          </span>
-        )}
-      </>
-    ),
+    cell: ({ name, description }) => <RowName href={repositoryAt(name)} name={name} description={description} />,
   },
   { head: 'Visibility', cell: ({ visibility }) => <Chip tone={visibility === 'public' ? 'good' : 'plain'}>{visibility}</Chip> },
   { head: 'Tags', kind: 'number', cell: ({ tags }) => tags.toLocaleString('en') },

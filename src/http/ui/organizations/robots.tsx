@@ -3,19 +3,30 @@ import { Hono } from 'hono';
 import { type AccessKey, createRobotKey, listRobotKeys } from '../../../app/keys.ts';
 import { deleteRobot, getRobot, listRobots, putRobot, type Robot } from '../../../app/organizations.ts';
 import { getPolicy, type Policy } from '../../../app/policies.ts';
-import { loginNameOf, nameOf, parseName } from '../../../vocabulary/names.ts';
+import { loginNameOf, parseName } from '../../../vocabulary/names.ts';
 import { type AppEnv, callOf, type RequestContext } from '../../context.ts';
 import { confirmedCall } from '../confirmed.tsx';
-import { type Form, named, readForm, requireConfirmed, versionIn } from '../forms.ts';
+import { type Form, named, readForm, versionIn } from '../forms.ts';
 import { KeyTable, MadeKey, NewKeyForm, newKeyIn, onceIn } from '../keys.tsx';
 import { render, seeOther } from '../page.tsx';
 import { organizationAt } from '../parts/addresses.ts';
-import { ActionForm, ConfirmName, Input, Overtaken, Refusals, type Refused } from '../parts/form.tsx';
-import { type Column, Empty, Pager, Table } from '../parts/table.tsx';
+import { ActionForm, type Refused } from '../parts/form.tsx';
+import { type Column, Empty, Pager, RowName, Table } from '../parts/table.tsx';
 import { Chip, Foreign, When } from '../parts/text.tsx';
 import { statusOf, tried, triedSignIn } from '../refused.tsx';
 import { OrganizationPage, organizationIn } from './frame.tsx';
-import { changePolicy, PolicyForms, PolicyReview } from './policy.tsx';
+import {
+  answerDeletion,
+  answerPolicy,
+  CreateForm,
+  DeletionForm,
+  DescriptionForm,
+  nextOf,
+  partAt,
+  shortName,
+  subjectOf,
+} from './part.tsx';
+import { PolicyForms } from './policy.tsx';
 
 const PAGE_SIZE = 50;
 
@@ -31,7 +42,7 @@ export const robotPages = new Hono<AppEnv>()
       const create = () => putRobot(callOf(c), robot, { description: form.text('description') }, 0);
       return named('name', 'there is a robot of this name already: nothing was created', create, 'version-mismatch');
     });
-    if ('done' in outcome) return seeOther(at(outcome.done.robot.subject), 'created');
+    if ('done' in outcome) return seeOther(partAt(outcome.done.robot.subject), 'created');
     return render(c, <Robots {...(await robotsIn(c))} refused={outcome.refused} />, statusOf(outcome.refused.refusal));
   })
   .get(ROBOT, async (c) => render(c, <RobotView {...(await robotIn(c))} />))
@@ -39,41 +50,27 @@ export const robotPages = new Hono<AppEnv>()
     change(c, 'settings', (form) => {
       const disabled = form.has('disabled') ? { disabled: form.text('disabled') === 'true' } : {};
       const description = form.has('description') ? { description: form.text('description') } : {};
-      return putRobot(callOf(c), subjectIn(c), { ...disabled, ...description }, versionIn(form));
+      return putRobot(callOf(c), subjectOf(c, 'robot'), { ...disabled, ...description }, versionIn(form));
     }),
   )
   .post(`${ROBOT}/keys`, async (c) => {
     const form = await readForm(c);
-    const robot = subjectIn(c);
+    const robot = subjectOf(c, 'robot');
     const outcome = await triedSignIn(form, async () =>
       createRobotKey(await confirmedCall(c, form), robot, newKeyIn(form), onceIn(form)),
     );
     if ('refused' in outcome) return refusedAt(c, 'keys', outcome.refused);
-    return render(c, <MadeKey c={c} made={outcome.done} back={at(robot)} section="organizations" />);
+    return render(c, <MadeKey c={c} made={outcome.done} back={partAt(robot)} section="organizations" />);
   })
-  .post(`${ROBOT}/policy`, async (c) => {
-    const form = await readForm(c);
-    const robot = subjectIn(c);
-    const outcome = await tried(form, () => changePolicy(c, robot, form));
-    if ('refused' in outcome) return refusedAt(c, 'policy', outcome.refused);
-    if (outcome.done === null) return seeOther(at(robot), 'saved');
-    return render(
+  .post(`${ROBOT}/policy`, (c) => answerPolicy(c, 'robot', (refused) => refusedAt(c, 'policy', refused)))
+  .post(`${ROBOT}/deletion`, (c) =>
+    answerDeletion(
       c,
-      <OrganizationPage c={c} organization={organizationIn(c)} tab="robots" title={`Rights of ${shortName(robot)}`}>
-        <PolicyReview review={outcome.done} action={at(robot, '/policy')} back={at(robot)} />
-      </OrganizationPage>,
-    );
-  })
-  .post(`${ROBOT}/deletion`, async (c) => {
-    const form = await readForm(c);
-    const robot = subjectIn(c);
-    const outcome = await tried(form, async () => {
-      requireConfirmed(form, shortName(robot));
-      await deleteRobot(callOf(c), robot, null);
-    });
-    if ('done' in outcome) return seeOther(organizationAt(organizationIn(c), 'robots'), 'deleted');
-    return refusedAt(c, 'deletion', outcome.refused);
-  });
+      'robot',
+      (subject) => deleteRobot(callOf(c), subject, null),
+      (refused) => refusedAt(c, 'deletion', refused),
+    ),
+  );
 
 type Part = 'settings' | 'keys' | 'policy' | 'deletion';
 
@@ -81,25 +78,11 @@ type Part = 'settings' | 'keys' | 'policy' | 'deletion';
 async function change(c: RequestContext, part: Part, work: (form: Form) => Promise<unknown>): Promise<Response> {
   const form = await readForm(c);
   const outcome = await tried(form, () => work(form));
-  return 'done' in outcome ? seeOther(at(subjectIn(c)), 'saved') : refusedAt(c, part, outcome.refused);
+  return 'done' in outcome ? seeOther(partAt(subjectOf(c, 'robot')), 'saved') : refusedAt(c, part, outcome.refused);
 }
 
 async function refusedAt(c: RequestContext, part: Part, refused: Refused): Promise<Response> {
   return render(c, <RobotView {...(await robotIn(c))} refusals={{ [part]: refused }} />, statusOf(refused.refusal));
-}
-
-function subjectIn(c: RequestContext): string {
-  return `robot:${organizationIn(c)}/${parseName(c.req.param('robot') ?? '')}`;
-}
-
-function shortName(subject: string): string {
-  return nameOf(subject).split('/')[1] ?? '';
-}
-
-/** @param robot the subject of a robot */
-function at(robot: string, below = ''): string {
-  const [organization = '', name = ''] = nameOf(robot).split('/');
-  return organizationAt(organization, `robots/${name}${below}`);
 }
 
 interface RobotsProps {
@@ -114,26 +97,14 @@ interface RobotsProps {
 async function robotsIn(c: RequestContext): Promise<RobotsProps> {
   const organization = organizationIn(c);
   const last = c.req.query('last');
-  const { items, more } = await listRobots(callOf(c), organization, { after: last ?? '', limit: PAGE_SIZE });
-  const end = items.at(-1);
-  return { c, organization, robots: items, last, next: more && end ? shortName(end.subject) : null };
+  const page = await listRobots(callOf(c), organization, { after: last ?? '', limit: PAGE_SIZE });
+  return { c, organization, robots: page.items, last, next: nextOf(page) };
 }
 
 const COLUMNS: Column<Robot>[] = [
   {
     head: 'Robot',
-    cell: ({ subject, description }) => (
-      <>
-        <a class="strong" href={at(subject)} data-row>
-          {shortName(subject)}
-        </a>
-        {description === '' ? null : (
-          <span class="soft">
-            <Foreign text={description} />
-          </span>
-        )}
-      </>
-    ),
+    cell: ({ subject, description }) => <RowName href={partAt(subject)} name={shortName(subject)} description={description} />,
   },
   { head: 'Logs in as', cell: ({ subject }) => <code>{loginNameOf(subject)}</code> },
   { head: 'State', cell: ({ disabled }) => (disabled ? <Chip tone="bad">disabled</Chip> : <Chip tone="good">active</Chip>) },
@@ -143,17 +114,7 @@ const COLUMNS: Column<Robot>[] = [
 function Robots({ c, organization, robots, last, next, refused }: RobotsProps) {
   return (
     <OrganizationPage c={c} organization={organization} tab="robots" json="robots">
-      <details class="fold" open={refused !== undefined}>
-        <summary class="button main">Create a robot</summary>
-        <form method="post" action={organizationAt(organization, 'robots')} class="panel narrow-panel">
-          <Refusals refused={refused} />
-          <Input name="name" label="Name" max={64} mono required refused={refused} />
-          <Input name="description" label="Description" max={200} refused={refused} />
-          <button type="submit" class="main">
-            Create robot
-          </button>
-        </form>
-      </details>
+      <CreateForm organization={organization} kind="robot" refused={refused} />
       {robots.length === 0 ? (
         <Empty title="No robots yet">
           <p>A robot is an account for a program, such as a deployment. It logs in with keys of its own.</p>
@@ -182,7 +143,7 @@ interface RobotProps {
 
 async function robotIn(c: RequestContext): Promise<RobotProps> {
   const call = callOf(c);
-  const subject = subjectIn(c);
+  const subject = subjectOf(c, 'robot');
   const last = c.req.query('last');
   const [robot, { items, more }, policy] = await Promise.all([
     getRobot(call, subject),
@@ -206,19 +167,19 @@ function RobotView({ c, robot, keys, last, next, policy, refusals = {} }: RobotP
       </p>
       <h3>Access keys</h3>
       {keys.length === 0 ? <p class="soft">None yet. The robot logs in with a key.</p> : <KeyTable keys={keys} />}
-      <Pager path={at(subject)} query={{}} last={last} next={next} />
+      <Pager path={partAt(subject)} query={{}} last={last} next={next} />
       {disabled ? null : (
         <details class="fold spaced" open={refusals.keys !== undefined}>
           <summary class="button main">New access key</summary>
           <div class="narrow-panel">
-            <NewKeyForm c={c} action={at(subject, '/keys')} owner={subject} refused={refusals.keys} />
+            <NewKeyForm c={c} action={partAt(subject, '/keys')} owner={subject} refused={refusals.keys} />
           </div>
         </details>
       )}
       <div class="cards wide spaced">
         <PolicyForms
           policy={policy}
-          action={at(subject, '/policy')}
+          action={partAt(subject, '/policy')}
           organization={organization}
           whose="The robot"
           refused={refusals.policy}
@@ -234,35 +195,24 @@ function Settings({ robot, refusals }: { robot: Robot; refusals: Partial<Record<
   return (
     <section class="panel">
       <h2>Settings</h2>
-      <form method="post" action={at(robot.subject)}>
-        <Refusals refused={refusals.settings} />
-        <Overtaken refused={refusals.settings} now={robot.description} />
-        <input type="hidden" name="version" value={version} />
-        <Input name="description" label="Description" value={robot.description} max={200} refused={refusals.settings} />
-        <button type="submit">Save</button>
-      </form>
+      <DescriptionForm part={robot} refused={refusals.settings} />
       <p class="spaced">
         {robot.disabled ? 'None of its keys work.' : 'Disabling it stops all its keys, until it is enabled again.'}
       </p>
       <div class="actions">
         <ActionForm
-          action={at(robot.subject)}
+          action={partAt(robot.subject)}
           fields={{ version, disabled: String(!robot.disabled) }}
           label={robot.disabled ? 'Enable the robot' : 'Disable the robot'}
           tone={robot.disabled ? 'main' : 'danger'}
         />
       </div>
-      <details class="fold spaced" open={refusals.deletion !== undefined}>
-        <summary>Delete the robot</summary>
-        <form method="post" action={at(robot.subject, '/deletion')}>
-          <Refusals refused={refusals.deletion} />
-          <p>Its keys end at once, and nobody can take its name again. This cannot be undone.</p>
-          <ConfirmName expected={shortName(robot.subject)} refused={refusals.deletion} />
-          <button type="submit" class="danger">
-            Delete the robot
-          </button>
-        </form>
-      </details>
+      <DeletionForm
+        subject={robot.subject}
+        kind="robot"
+        effect="Its keys end at once, and nobody can take its name again."
+        refused={refusals.deletion}
+      />
     </section>
   );
 }

@@ -13,15 +13,26 @@ import {
 import { getPolicy, type Policy } from '../../../app/policies.ts';
 import { nameOf, parseName } from '../../../vocabulary/names.ts';
 import { type AppEnv, callOf, type RequestContext } from '../../context.ts';
-import { named, readForm, requireConfirmed, versionIn } from '../forms.ts';
+import { named, readForm, versionIn } from '../forms.ts';
 import { render, seeOther } from '../page.tsx';
 import { organizationAt } from '../parts/addresses.ts';
-import { ActionForm, ConfirmName, Input, Overtaken, Refusals, type Refused } from '../parts/form.tsx';
-import { type Column, Empty, Pager, Table } from '../parts/table.tsx';
+import { ActionForm, Refusals, type Refused } from '../parts/form.tsx';
+import { type Column, Empty, Pager, RowName, Table } from '../parts/table.tsx';
 import { Foreign, When } from '../parts/text.tsx';
 import { statusOf, tried } from '../refused.tsx';
 import { isOwnerOf, OrganizationPage, organizationIn } from './frame.tsx';
-import { changePolicy, PolicyForms, PolicyReview } from './policy.tsx';
+import {
+  answerDeletion,
+  answerPolicy,
+  CreateForm,
+  DeletionForm,
+  DescriptionForm,
+  nextOf,
+  partAt,
+  shortName,
+  subjectOf,
+} from './part.tsx';
+import { PolicyForms } from './policy.tsx';
 
 const PAGE_SIZE = 50;
 
@@ -38,44 +49,30 @@ export const teamPages = new Hono<AppEnv>()
       const create = () => putTeam(callOf(c), team, form.text('description'), 0);
       return named('name', 'there is a team of this name already: nothing was created', create, 'version-mismatch');
     });
-    if ('done' in outcome) return seeOther(at(outcome.done.team.subject), 'created');
+    if ('done' in outcome) return seeOther(partAt(outcome.done.team.subject), 'created');
     return render(c, <Teams {...(await teamsIn(c))} refused={outcome.refused} />, statusOf(outcome.refused.refusal));
   })
   .get(TEAM, async (c) => render(c, <TeamView {...(await teamIn(c))} />))
   .post(TEAM, (c) =>
     change(c, 'settings', 'saved', (form) => {
-      return putTeam(callOf(c), subjectIn(c), form.text('description'), versionIn(form));
+      return putTeam(callOf(c), subjectOf(c, 'team'), form.text('description'), versionIn(form));
     }),
   )
   .post(`${TEAM}/members`, (c) =>
-    change(c, 'members', 'saved', (form) => addTeamMember(callOf(c), subjectIn(c), parseName(form.text('user')))),
+    change(c, 'members', 'saved', (form) => addTeamMember(callOf(c), subjectOf(c, 'team'), parseName(form.text('user')))),
   )
   .post(`${TEAM}/members/:user/removal`, (c) =>
-    change(c, 'members', 'removed', () => removeTeamMember(callOf(c), subjectIn(c), parseName(c.req.param('user')))),
+    change(c, 'members', 'removed', () => removeTeamMember(callOf(c), subjectOf(c, 'team'), parseName(c.req.param('user')))),
   )
-  .post(`${TEAM}/policy`, async (c) => {
-    const form = await readForm(c);
-    const team = subjectIn(c);
-    const outcome = await tried(form, () => changePolicy(c, team, form));
-    if ('refused' in outcome) return refusedAt(c, 'policy', outcome.refused);
-    if (outcome.done === null) return seeOther(at(team), 'saved');
-    return render(
+  .post(`${TEAM}/policy`, (c) => answerPolicy(c, 'team', (refused) => refusedAt(c, 'policy', refused)))
+  .post(`${TEAM}/deletion`, (c) =>
+    answerDeletion(
       c,
-      <OrganizationPage c={c} organization={organizationIn(c)} tab="teams" title={`Rights of ${shortName(team)}`}>
-        <PolicyReview review={outcome.done} action={at(team, '/policy')} back={at(team)} />
-      </OrganizationPage>,
-    );
-  })
-  .post(`${TEAM}/deletion`, async (c) => {
-    const form = await readForm(c);
-    const team = subjectIn(c);
-    const outcome = await tried(form, async () => {
-      requireConfirmed(form, shortName(team));
-      await deleteTeam(callOf(c), team, null);
-    });
-    if ('done' in outcome) return seeOther(organizationAt(organizationIn(c), 'teams'), 'deleted');
-    return refusedAt(c, 'deletion', outcome.refused);
-  });
+      'team',
+      (subject) => deleteTeam(callOf(c), subject, null),
+      (refused) => refusedAt(c, 'deletion', refused),
+    ),
+  );
 
 type Part = 'settings' | 'members' | 'policy' | 'deletion';
 
@@ -88,25 +85,11 @@ async function change(
 ): Promise<Response> {
   const form = await readForm(c);
   const outcome = await tried(form, () => work(form));
-  return 'done' in outcome ? seeOther(at(subjectIn(c)), notice) : refusedAt(c, part, outcome.refused);
+  return 'done' in outcome ? seeOther(partAt(subjectOf(c, 'team')), notice) : refusedAt(c, part, outcome.refused);
 }
 
 async function refusedAt(c: RequestContext, part: Part, refused: Refused): Promise<Response> {
   return render(c, <TeamView {...(await teamIn(c))} refusals={{ [part]: refused }} />, statusOf(refused.refusal));
-}
-
-function subjectIn(c: RequestContext): string {
-  return `team:${organizationIn(c)}/${parseName(c.req.param('team') ?? '')}`;
-}
-
-function shortName(subject: string): string {
-  return nameOf(subject).split('/')[1] ?? '';
-}
-
-/** @param team the subject of a team */
-function at(team: string, below = ''): string {
-  const [organization = '', name = ''] = nameOf(team).split('/');
-  return organizationAt(organization, `teams/${name}${below}`);
 }
 
 interface TeamsProps {
@@ -121,26 +104,14 @@ interface TeamsProps {
 async function teamsIn(c: RequestContext): Promise<TeamsProps> {
   const organization = organizationIn(c);
   const last = c.req.query('last');
-  const { items, more } = await listTeams(callOf(c), organization, { after: last ?? '', limit: PAGE_SIZE });
-  const end = items.at(-1);
-  return { c, organization, teams: items, last, next: more && end ? shortName(end.subject) : null };
+  const page = await listTeams(callOf(c), organization, { after: last ?? '', limit: PAGE_SIZE });
+  return { c, organization, teams: page.items, last, next: nextOf(page) };
 }
 
 const COLUMNS: Column<Team>[] = [
   {
     head: 'Team',
-    cell: ({ subject, description }) => (
-      <>
-        <a class="strong" href={at(subject)} data-row>
-          {shortName(subject)}
-        </a>
-        {description === '' ? null : (
-          <span class="soft">
-            <Foreign text={description} />
-          </span>
-        )}
-      </>
-    ),
+    cell: ({ subject, description }) => <RowName href={partAt(subject)} name={shortName(subject)} description={description} />,
   },
   { head: 'Created', cell: ({ createdAt }) => <When at={createdAt} /> },
 ];
@@ -148,19 +119,7 @@ const COLUMNS: Column<Team>[] = [
 function Teams({ c, organization, teams, last, next, refused }: TeamsProps) {
   return (
     <OrganizationPage c={c} organization={organization} tab="teams" json="teams">
-      {isOwnerOf(c, organization) ? (
-        <details class="fold" open={refused !== undefined}>
-          <summary class="button main">Create a team</summary>
-          <form method="post" action={organizationAt(organization, 'teams')} class="panel narrow-panel">
-            <Refusals refused={refused} />
-            <Input name="name" label="Name" max={64} mono required refused={refused} />
-            <Input name="description" label="Description" max={200} refused={refused} />
-            <button type="submit" class="main">
-              Create team
-            </button>
-          </form>
-        </details>
-      ) : null}
+      {isOwnerOf(c, organization) ? <CreateForm organization={organization} kind="team" refused={refused} /> : null}
       {teams.length === 0 ? (
         <Empty title="No teams yet">
           <p>A team gives several members the same rights to repositories.</p>
@@ -186,7 +145,7 @@ interface TeamProps {
 
 async function teamIn(c: RequestContext): Promise<TeamProps> {
   const call = callOf(c);
-  const subject = subjectIn(c);
+  const subject = subjectOf(c, 'team');
   const last = c.req.query('last');
   const [team, { items, more }, policy] = await Promise.all([
     getTeam(call, subject),
@@ -207,12 +166,12 @@ function TeamView({ c, team, members, last, next, policy, refusals = {} }: TeamP
       </p>
       <div class="cards wide spaced">
         <MembersOf c={c} team={team} members={members} refused={refusals.members} isOwner={policy !== null}>
-          <Pager path={at(team.subject)} query={{}} last={last} next={next} />
+          <Pager path={partAt(team.subject)} query={{}} last={last} next={next} />
         </MembersOf>
         {policy === null ? null : (
           <PolicyForms
             policy={policy}
-            action={at(team.subject, '/policy')}
+            action={partAt(team.subject, '/policy')}
             organization={organization}
             whose="The team"
             refused={refusals.policy}
@@ -246,7 +205,7 @@ function MembersOf({ c, team, members, isOwner, refused, children }: MembersOfPr
             <span>{user}</span>
             {isOwner || user === self ? (
               <ActionForm
-                action={at(team.subject, `/members/${user}/removal`)}
+                action={partAt(team.subject, `/members/${user}/removal`)}
                 label={user === self ? 'Leave' : 'Remove'}
                 name={user === self ? 'Leave the team' : `Remove ${user}`}
                 small
@@ -257,7 +216,7 @@ function MembersOf({ c, team, members, isOwner, refused, children }: MembersOfPr
       </ul>
       {children}
       {isOwner ? (
-        <form method="post" action={at(team.subject, '/members')} class="filters">
+        <form method="post" action={partAt(team.subject, '/members')} class="filters">
           <label>
             Member of the organization
             <input name="user" class="mono" maxlength={64} required autocomplete="off" />
@@ -273,24 +232,13 @@ function Settings({ team, refusals }: { team: Team; refusals: Partial<Record<Par
   return (
     <section class="panel">
       <h2>Settings</h2>
-      <form method="post" action={at(team.subject)}>
-        <Refusals refused={refusals.settings} />
-        <Overtaken refused={refusals.settings} now={team.description} />
-        <input type="hidden" name="version" value={String(team.version)} />
-        <Input name="description" label="Description" value={team.description} max={200} refused={refusals.settings} />
-        <button type="submit">Save</button>
-      </form>
-      <details class="fold spaced" open={refusals.deletion !== undefined}>
-        <summary>Delete the team</summary>
-        <form method="post" action={at(team.subject, '/deletion')}>
-          <Refusals refused={refusals.deletion} />
-          <p>Its rights end at once. Its members stay in the organization. This cannot be undone.</p>
-          <ConfirmName expected={shortName(team.subject)} refused={refusals.deletion} />
-          <button type="submit" class="danger">
-            Delete the team
-          </button>
-        </form>
-      </details>
+      <DescriptionForm part={team} refused={refusals.settings} />
+      <DeletionForm
+        subject={team.subject}
+        kind="team"
+        effect="Its rights end at once. Its members stay in the organization."
+        refused={refusals.deletion}
+      />
     </section>
   );
 }

@@ -7,7 +7,7 @@ import { type Form, named, readForm } from '../forms.ts';
 import { render, seeOther } from '../page.tsx';
 import { organizationAt } from '../parts/addresses.ts';
 import { Checkbox, Input, Refusals, type Refused } from '../parts/form.tsx';
-import { type Column, Empty, Pager, Table } from '../parts/table.tsx';
+import { type Column, Empty, Pager, RowName, Table } from '../parts/table.tsx';
 import { Chip, Foreign } from '../parts/text.tsx';
 import { statusOf, tried } from '../refused.tsx';
 import { wordsIn } from '../rights.tsx';
@@ -70,18 +70,7 @@ interface RulesProps {
 const COLUMNS: Column<TrustRule>[] = [
   {
     head: 'Rule',
-    cell: ({ subject, description }) => (
-      <>
-        <a class="strong" href={ruleAt(subject)} data-row>
-          {ruleName(subject)}
-        </a>
-        {description === '' ? null : (
-          <span class="soft">
-            <Foreign text={description} />
-          </span>
-        )}
-      </>
-    ),
+    cell: ({ subject, description }) => <RowName href={ruleAt(subject)} name={ruleName(subject)} description={description} />,
   },
   { head: 'Platform', cell: ({ issuer, claims }) => <PlatformText issuer={issuer} claims={claims} /> },
   { head: 'Jobs', cell: ({ claims }) => <Foreign text={conditionsText(claims)} /> },

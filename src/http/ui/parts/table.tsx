@@ -1,6 +1,7 @@
 /** Tables, pages of lists, and what is shown in place of an empty list. */
 import type { Child, FC } from 'hono/jsx';
 import { withQuery } from './addresses.ts';
+import { Foreign } from './text.tsx';
 
 export interface Column<T> {
   /** The head of the column. */
@@ -48,6 +49,20 @@ export function Table<T>({ caption, columns, items, rowClass }: TableProps<T>) {
     </table>
   );
 }
+
+/** The first cell of a row: the name of a thing, which leads to its page, and its description. */
+export const RowName: FC<{ href: string; name: string; description: string }> = ({ href, name, description }) => (
+  <>
+    <a class="strong" href={href} data-row>
+      {name}
+    </a>
+    {description === '' ? null : (
+      <span class="soft">
+        <Foreign text={description} />
+      </span>
+    )}
+  </>
+);
 
 /** Links to the first and the next page of a list. @param query the query of this page, without its cursor */
 export const Pager: FC<{

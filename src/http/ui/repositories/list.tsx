@@ -5,8 +5,8 @@ import { listRepositories } from '../../../app/repository-lists.ts';
 import type { AppEnv, RequestContext } from '../../context.ts';
 import { Page, render } from '../page.tsx';
 import { repositoryAt, withQuery } from '../parts/addresses.ts';
-import { type Column, Empty, Pager, Table } from '../parts/table.tsx';
-import { Bytes, Chip, Foreign, Icon, When } from '../parts/text.tsx';
+import { type Column, Empty, Pager, RowName, Table } from '../parts/table.tsx';
+import { Bytes, Chip, Icon, When } from '../parts/text.tsx';
 import { viewerCall } from '../viewer.ts';
 
 /** The number of repositories on one page. */
@@ -106,18 +106,7 @@ function Filters({ search, namespace, visibility, isFiltered }: Wanted & { isFil
 const COLUMNS: Column<ListedRepository>[] = [
   {
     head: 'Repository',
-    cell: ({ name, description }) => (
-      <>
-        <a class="strong" href={repositoryAt(name)} data-row>
-          {name}
-        </a>
-        {description === '' ? null : (
-          <span class="soft">
-            <Foreign text={description} />
-          </span>
-        )}
-      </>
-    ),
+    cell: ({ name, description }) => <RowName href={repositoryAt(name)} name={name} description={description} />,
   },
   {
     head: 'Visibility',

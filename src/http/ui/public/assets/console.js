@@ -111,16 +111,6 @@ if (waiting) {
   }, 5000);
 }
 
-// A dialog in place of a page that only confirms
-for (const opener of $$('[data-dialog]')) {
-  const dialog = document.getElementById(opener.dataset.dialog);
-  if (!dialog) continue;
-  opener.addEventListener('click', (event) => {
-    event.preventDefault();
-    dialog.showModal();
-  });
-}
-
 // The message of a refused form, and secrets that must not stay in the page
 document.querySelector('[data-focus]')?.focus();
 addEventListener('pagehide', () => {
