@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-const doors: Record<string, string> = import.meta.glob('../../src/http/**/*.ts', {
+const doors: Record<string, string> = import.meta.glob('../../src/http/**/*.{ts,tsx}', {
   query: '?raw',
   import: 'default',
   eager: true,

@@ -1,13 +1,24 @@
 /** Operations that only the console calls check rights by themselves. */
 import { beforeEach, expect, test } from 'vitest';
+import { readBlobText } from '../../src/app/attachments.ts';
+import type { Call } from '../../src/app/call.ts';
+import { listGrantsElsewhere } from '../../src/app/grants.ts';
 import { getAttention } from '../../src/app/home.ts';
+import { readManifest } from '../../src/app/images.ts';
+import { listLayerFiles } from '../../src/app/layer-files.ts';
 import { getPayload, samplePayload } from '../../src/app/payloads.ts';
+import { previewVisibility } from '../../src/app/policies.ts';
+import { linkOwnIdentity, listOwnIdentities, offerIdentity, unlinkOwnIdentity } from '../../src/app/provider-sign-in.ts';
+import { getOverview, previewOverview } from '../../src/app/repositories.ts';
+import { signOut } from '../../src/app/sessions.ts';
 import { createWebhook } from '../../src/app/subscriptions.ts';
 import { getDeletedRepository } from '../../src/app/trash.ts';
 import { listLargest } from '../../src/app/usage.ts';
+import { parseDigest } from '../../src/oci/digest.ts';
+import { parseRepositoryName } from '../../src/oci/name.ts';
 import { callAs, reasonOf } from '../world/call.ts';
 import { pushImage } from '../world/images.ts';
-import { makeOrganization } from '../world/organizations.ts';
+import { makeOrganization, makeRobot } from '../world/organizations.ts';
 import { api, inviteUser, type Person } from '../world/people.ts';
 import { builtOnce, type World } from '../world/world.ts';
 
@@ -52,4 +63,40 @@ test('what needs attention is about webhooks of the caller only', async () => {
     'not-found',
   );
   expect(JSON.parse(samplePayload(call, 'slack', 'acme/api').body)).toHaveProperty('text');
+});
+
+const REPOSITORY = parseRepositoryName('acme/api');
+const DIGEST = parseDigest(`sha256:${'a'.repeat(64)}`);
+
+test.each<[string, 'pull' | 'admin', (call: Call) => unknown]>([
+  ['the text of a blob', 'pull', (call) => readBlobText(call, REPOSITORY, DIGEST)],
+  ['the document of a manifest', 'pull', (call) => readManifest(call, REPOSITORY, { digest: DIGEST })],
+  ['the files of a layer', 'pull', (call) => listLayerFiles(call, REPOSITORY, DIGEST)],
+  ['the overview', 'pull', (call) => getOverview(call, REPOSITORY)],
+  ['rights from elsewhere', 'admin', (call) => listGrantsElsewhere(call, REPOSITORY)],
+  ['a preview of another visibility', 'admin', (call) => previewVisibility(call, REPOSITORY, 'public')],
+  ['a preview of an overview', 'admin', (call) => previewOverview(call, REPOSITORY, 'text')],
+])('%s is for callers who may %s', async (_, right, read) => {
+  const reason = async (who: Person | null) => reasonOf(world, async () => read(await callAs(world, who, [REPOSITORY])));
+  expect([await reason(null), await reason(stranger)]).toEqual(['unauthenticated', 'not-found']);
+  if (right === 'pull') return;
+  const robot = await makeRobot(world, 'acme', 'puller', [{ actions: ['pull'], repositories: ['acme/*'] }]);
+  expect(await reason(robot)).toBe('forbidden');
+});
+
+test.each<[string, (call: Call) => unknown]>([
+  ['offered', (call) => offerIdentity(call, { issuer: 'https://login.example', subject: 'x' }, call.authority.subject)],
+  ['linked', (call) => linkOwnIdentity(call, 'a token')],
+  ['removed', (call) => unlinkOwnIdentity(call, { issuer: 'https://login.example', subject: 'x' })],
+  ['listed', (call) => listOwnIdentities(call)],
+])('an identity at a provider is %s by a person with a credential that is not narrowed', async (_, change) => {
+  const robot = await makeRobot(world, 'acme', 'ci', []);
+  const reason = async (who: Person | null) => reasonOf(world, async () => change(await callAs(world, who)));
+  expect([await reason(null), await reason(robot)]).toEqual(['unauthenticated', 'forbidden']);
+});
+
+test('only somebody who is signed in can sign out, and a key is not affected', async () => {
+  expect(await reasonOf(world, async () => signOut(await callAs(world, null)))).toBe('unauthenticated');
+  await signOut(await callAs(world, owner));
+  expect((await callAs(world, owner)).authority.subject).toBe(owner.subject);
 });
