@@ -11,6 +11,7 @@ import { type Env, settings } from './env.ts';
 import { deriveText, type Secrets, secretsOf } from './secrets.ts';
 import { REGISTRY_KEY } from './storage/keys.ts';
 import { putText, readText } from './storage/objects.ts';
+import { perDatabase } from './telemetry.ts';
 
 type Stores = Pick<Env, 'DB' | 'BLOBS' | 'ADOPT_REGISTRY' | 'ADDRESS_FROM'> & Secrets;
 
@@ -136,4 +137,14 @@ function foreign(store: 'database' | 'bucket', id: string): UnusableStoreError {
       `give this one a database and a bucket of its own. If it is the same registry with a new REGISTRY_SECRET, set ` +
       `REGISTRY_SECRET_PREVIOUS to the old secret, or, if the old one is to count no more, ADOPT_REGISTRY to ${id}`,
   );
+}
+
+const knownId = perDatabase(() => ({ id: null as string | null }));
+
+/** Returns the id of the registry. The first request to the database created it. An isolate reads it once. */
+export async function registryId(env: Pick<Env, 'DB'>): Promise<string> {
+  const known = knownId(env);
+  known.id ??= await env.DB.prepare('SELECT id FROM registry').first<string>('id');
+  if (known.id === null) throw new Error('no registry has claimed this database');
+  return known.id;
 }

@@ -35,7 +35,7 @@ const ARROWS: Record<string, string[]> = {
   http: ['app', 'contract', 'oci', 'vocabulary', 'telemetry.ts', 'env.ts'],
   'queue.ts': ['app', 'telemetry.ts', 'env.ts'],
   'cron.ts': ['app', 'queue.ts', 'telemetry.ts', 'env.ts'],
-  'ownership.ts': ['storage', 'secrets.ts', 'env.ts'],
+  'ownership.ts': ['storage', 'secrets.ts', 'telemetry.ts', 'env.ts'],
   background: ['vocabulary', 'telemetry.ts', 'env.ts'],
   local: ['contract', 'auth', 'outbound', 'env.ts', 'setting.ts'],
   vocabulary: [],

@@ -42,12 +42,22 @@ export function keyIdIn(text: string): string | null {
   return KEY_SECRET.exec(text)?.[1] ?? null;
 }
 
+const KEY_ID = /^BRTH[A-Z2-7]{16}$/;
+
+/**
+ * Returns the secret of an access key under the current registry secret and the previous one. `null` if `id` has not the form
+ * of a key id.
+ */
+export async function accessKeySecrets(env: Secrets, id: string): Promise<string[] | null> {
+  return KEY_ID.test(id) ? Promise.all(secretsOf(env).map((secret) => keySecretFrom(secret, id))) : null;
+}
+
 /** True if `text` is the secret of the key that it names, under the current registry secret or the previous one. */
 export async function isAccessKeySecret(env: Secrets, text: string): Promise<boolean> {
   const id = keyIdIn(text);
   if (id === null) return false;
-  const expected = await Promise.all(secretsOf(env).map((secret) => keySecretFrom(secret, id)));
-  return (await Promise.all(expected.map((one) => sameSecret(text, one)))).includes(true);
+  const expected = await accessKeySecrets(env, id);
+  return (await Promise.all((expected ?? []).map((one) => sameSecret(text, one)))).includes(true);
 }
 
 /** The result is not cached, because the client chooses the id. */

@@ -12,7 +12,8 @@ import { withAuditAddress } from './address.ts';
 import { api } from './api/all.ts';
 import { documentation } from './api/documentation.ts';
 import { authenticate, authenticateApi, challengeHeaders } from './authenticate.ts';
-import type { AppEnv } from './context.ts';
+import { type AppEnv, isEcr } from './context.ts';
+import { answerEcr, refuseEcr } from './ecr/door.ts';
 import { asRefusal, DoorRefusal, errorResponse } from './errors.ts';
 import { guardOf } from './guard.ts';
 import { join } from './join.ts';
@@ -178,6 +179,8 @@ app.use('/api/v1/*', ownStores, withAuditAddress, authenticateApi);
 for (const resource of api) mount('/api/v1', resource);
 mount('/api', documentation);
 mount('/token', token);
+// The console has a GET of the same path. Its resource refuses all other methods, so this one comes first.
+app.post('/', configured, ownStores, answerEcr);
 mount('/join', join);
 app.get('/assets/*', staticFile);
 for (const door of ['/v2/*', '/api/*', '/token/*', '/join/*'])
@@ -218,6 +221,7 @@ function isForPeople(c: Context<AppEnv>): boolean {
 
 function refuse(c: Context<AppEnv>, refusal: Refusal): Response {
   c.set('reason', refusal.reason);
+  if (isEcr(c)) return refuseEcr(c, refusal);
   if (isForPeople(c) && !(refusal instanceof DoorRefusal)) return refusedPage(c, refusal);
   return errorResponse(refusal, c.req.path, { headers: challengeHeaders(c, refusal), hint: hintOf(c, refusal) });
 }

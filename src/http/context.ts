@@ -102,3 +102,8 @@ function set<T>(value: T | undefined): T {
   if (value === undefined) throw new Error('no guard has set this');
   return value;
 }
+
+/** True for a request of the ECR API. It shares its path with the first page of the console. */
+export function isEcr({ req }: Pick<RequestContext, 'req'>): boolean {
+  return req.method === 'POST' && req.path === '/' && req.header('x-amz-target') !== undefined;
+}

@@ -2,7 +2,7 @@
 import { createMiddleware } from 'hono/factory';
 import { routePath } from 'hono/route';
 import { type Counts, configureLog, logsEverything, newCounts, report } from '../telemetry.ts';
-import type { AppEnv, RequestContext } from './context.ts';
+import { type AppEnv, isEcr, type RequestContext } from './context.ts';
 
 /**
  * Must be the first middleware, so that it measures the time of all others. Operations of the database and the bucket that run
@@ -47,7 +47,7 @@ function fieldsOf(c: RequestContext & { res: Response }, route: string, { id, co
     id,
     method: c.req.method,
     route,
-    door: /^\/(v2|api|token|join)(?:\/|$)/.exec(c.req.path)?.[1] ?? null,
+    door: isEcr(c) ? 'ecr' : (/^\/(v2|api|token|join)(?:\/|$)/.exec(c.req.path)?.[1] ?? null),
     subject: authority?.subject || caller?.subject || subject || null,
     repository: c.req.param('name')?.slice(0, NAME_MAX_LENGTH) ?? null,
     status: c.res.status,

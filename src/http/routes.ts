@@ -116,7 +116,8 @@ export const ROUTES: Record<string, Partial<Record<Method, Requirement>>> = {
 
 /** The pages of the console, with what each requires of its reader. */
 export const PAGES: typeof ROUTES = {
-  '/': { GET: 'anyone' },
+  // POST is the ECR API: the operation in a header of the request decides what the caller needs (`ecr/operations.ts`).
+  '/': { GET: 'anyone', POST: 'anyone' },
   '/assets/*': { GET: 'anyone' },
   '/sign-in': { GET: 'anyone', POST: 'anyone' },
   '/sign-out': { POST: 'login' },

@@ -1,0 +1,114 @@
+/**
+ * Errors of the ECR API. They have the status 400, or 500 if a repetition can help, and the body
+ * `{"__type": "…Exception", "message": "…"}` (AWS JSON 1.1). Programs compare the type, and some of them the message.
+ */
+import type { Reason } from '../../vocabulary/reasons.ts';
+import type { Refusal } from '../../vocabulary/refusal.ts';
+
+/** An error with a type of the ECR API. `fields` are the further fields of its body. */
+export class EcrError extends Error {
+  readonly type: string;
+  readonly fields: Readonly<Record<string, unknown>>;
+
+  /** @param type the name of the type without the ending `Exception` */
+  constructor(type: string, message: string, fields: Readonly<Record<string, unknown>> = {}) {
+    super(message);
+    this.type = `${type}Exception`;
+    this.fields = fields;
+  }
+}
+
+/** The type of the error for each reason of a refusal, without the ending `Exception`. */
+export const TYPES: Record<Reason, string> = {
+  'request-invalid': 'InvalidParameter',
+  'parameter-invalid': 'InvalidParameter',
+  'body-incomplete': 'Serialization',
+  'body-too-large': 'InvalidParameter',
+  'address-unknown': 'UnknownOperation',
+  'method-not-allowed': 'UnknownOperation',
+  'too-many-tags': 'InvalidParameter',
+  'too-much-work': 'InvalidParameter',
+  'webhook-loop': 'AccessDenied',
+  'repository-name-invalid': 'InvalidParameter',
+  'tag-invalid': 'InvalidParameter',
+  'digest-invalid': 'InvalidParameter',
+
+  unauthenticated: 'UnrecognizedClient',
+  forbidden: 'AccessDenied',
+  'not-found': 'RepositoryNotFound',
+
+  'repository-unknown': 'RepositoryNotFound',
+  'manifest-unknown': 'ImageNotFound',
+  'blob-unknown': 'LayerInaccessible',
+  'upload-unknown': 'UploadNotFound',
+  'manifest-invalid': 'InvalidParameter',
+  'references-unknown': 'LayersNotFound',
+  'digest-mismatch': 'ImageDigestDoesNotMatch',
+  'length-mismatch': 'InvalidLayerPart',
+  'blob-too-large': 'InvalidLayerPart',
+  'chunk-out-of-order': 'InvalidLayerPart',
+  'range-not-satisfiable': 'InvalidParameter',
+  'content-referenced': 'InvalidParameter',
+  'deletion-disabled': 'AccessDenied',
+  'tag-immutable': 'ImageTagAlreadyExists',
+  // Clients repeat this type a few times. The tables of the API have no other type for a limit.
+  'quota-exceeded': 'LimitExceeded',
+  'condition-failed': 'InvalidParameter',
+  'content-gone': 'ImageNotFound',
+
+  'version-mismatch': 'InvalidParameter',
+  'name-taken': 'RepositoryAlreadyExists',
+  'limit-reached': 'InvalidParameter',
+  'last-owner': 'InvalidParameter',
+  'last-administrator': 'InvalidParameter',
+  disabled: 'AccessDenied',
+  'not-empty': 'RepositoryNotEmpty',
+  conflict: 'InvalidParameter',
+  overtaken: 'Server',
+
+  'rate-limited': 'Throttling',
+  'daily-limit': 'Throttling',
+  'memory-full': 'Throttling',
+  'database-busy': 'Server',
+  'connection-lost': 'Server',
+  'issuer-unreachable': 'Server',
+  'not-set-up': 'Server',
+  'storage-unavailable': 'Server',
+};
+
+/** The values that the texts of the API's own messages contain. */
+export interface Names {
+  /** The registry's id of 12 digits. */
+  registryId: string;
+  /** The repository that the request names. */
+  repository?: string | undefined;
+  /** The name of the operation, for example `CreateRepository`. */
+  operation: string;
+  /** The ARN of the caller. */
+  caller: string;
+}
+
+/** Returns the error for a refusal. Programs match some of these messages, so they are those of ECR. */
+export function ecrErrorOf({ reason, message }: Refusal, { registryId, repository, operation, caller }: Names): EcrError {
+  const type = TYPES[reason];
+  const named = `The repository with name '${repository}'`;
+  if (type === 'RepositoryNotFound' && repository !== undefined)
+    return new EcrError(type, `${named} does not exist in the registry with id '${registryId}'`);
+  if (type === 'RepositoryAlreadyExists')
+    return new EcrError(type, `${named} already exists in the registry with id '${registryId}'`);
+  if (type === 'RepositoryNotEmpty') {
+    const text = 'cannot be deleted because it still contains images';
+    return new EcrError(type, `${named} in registry with id '${registryId}' ${text}`);
+  }
+  if (reason === 'forbidden') {
+    const on = repository === undefined ? '' : ` on resource: ${repository}`;
+    return new EcrError(type, `User: ${caller} is not authorized to perform: ecr:${operation}${on} (${message})`);
+  }
+  if (reason === 'unauthenticated') return new EcrError(type, 'The security token included in the request is invalid.');
+  return new EcrError(type, message);
+}
+
+/** The status of the answer with an error of this type. Clients repeat a request after a 500. */
+export function statusOf({ type }: EcrError): 400 | 500 {
+  return type === 'ServerException' ? 500 : 400;
+}

@@ -1,0 +1,27 @@
+/**
+ * Fields that inputs of the ECR API share. The limits are those of the API's model in botocore
+ * (`data/ecr/2015-09-21/service-2.json`), which a test compares with these schemas.
+ */
+import * as z from 'zod';
+
+/** A text that matches the whole pattern. The model has its patterns without anchors. */
+export function matching(pattern: string, { min, max }: { min?: number; max?: number } = {}) {
+  let text = z.string();
+  if (min !== undefined) text = text.min(min);
+  if (max !== undefined) text = text.max(max);
+  return text.regex(new RegExp(`^(?:${pattern})$`));
+}
+
+export const registryId = matching('[0-9]{12}');
+export const repositoryName = matching('[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*(\\/[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*)*', {
+  min: 2,
+  max: 256,
+});
+export const maxResults = z.int().min(1).max(1000);
+export const nextToken = z.string().regex(/^\S+$/);
+
+/** The members of every input that names one repository. */
+export const REPOSITORY = { registryId: z.optional(registryId), repositoryName };
+
+/** The members of every input of a list. */
+export const PAGE = { nextToken: z.optional(nextToken), maxResults: z.optional(maxResults) };

@@ -1,0 +1,11 @@
+/** The operations of the ECR API, by name. Each group has the operations of one subject. */
+import type { EcrOperation } from './operation.ts';
+import { registryOperations } from './registry.ts';
+import { repositoryOperations } from './repositories.ts';
+import { UNSUPPORTED } from './unsupported.ts';
+
+export const OPERATIONS: Readonly<Record<string, EcrOperation>> = {
+  ...registryOperations,
+  ...repositoryOperations,
+  ...UNSUPPORTED,
+};

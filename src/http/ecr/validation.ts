@@ -1,0 +1,47 @@
+/** Checks inputs against their schemas, with the messages of the ECR API. */
+import type * as z from 'zod';
+import { EcrError } from './errors.ts';
+
+/** @throws InvalidParameterException with the first member that is wrong */
+export function checkedInput<S extends z.ZodType>(schema: S, value: unknown): z.output<S> {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const [issue] = result.error.issues;
+  throw invalidParameter(pathOf(issue?.path ?? []), issue ? constraintOf(issue) : 'is not valid');
+}
+
+/** Returns the error for a member that is wrong. Terraform and other programs match the beginning of the message. */
+export function invalidParameter(member: string, constraint: string): EcrError {
+  return new EcrError('InvalidParameter', `Invalid parameter at '${member}' failed to satisfy constraint: '${constraint}'`);
+}
+
+function pathOf(path: readonly PropertyKey[]): string {
+  return path.map((step, n) => (typeof step === 'number' ? `[${step}]` : `${n === 0 ? '' : '.'}${String(step)}`)).join('');
+}
+
+/** The constraint that a value does not satisfy, in the words of AWS. */
+function constraintOf(issue: z.core.$ZodIssue): string {
+  switch (issue.code) {
+    case 'invalid_type':
+      return issue.input === undefined ? 'Member must not be null' : `Member must be of type ${issue.expected}`;
+    case 'invalid_value':
+      return `Member must satisfy enum value set: [${issue.values.join(', ')}]`;
+    case 'invalid_format':
+      return `Member must satisfy regular expression pattern: ${bare(String(issue.pattern ?? ''))}`;
+    case 'too_small':
+      return `Member must have ${measureOf(issue.origin)} greater than or equal to ${issue.minimum}`;
+    case 'too_big':
+      return `Member must have ${measureOf(issue.origin)} less than or equal to ${issue.maximum}`;
+    default:
+      return issue.message;
+  }
+}
+
+/** The pattern without its anchors, as the model of the API has it. */
+function bare(pattern: string): string {
+  return pattern.replace(/^\/\^(?:\(\?:)?|\)?\$\/$/g, '');
+}
+
+function measureOf(origin: string): string {
+  return origin === 'string' || origin === 'array' ? 'length' : 'value';
+}
