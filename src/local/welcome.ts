@@ -1,4 +1,4 @@
-/** The text that `npm start` prints when the registry is ready: its address, the administrator's login, and a first push. */
+/** The text that `npm start` prints when the registry is ready: its addresses, the administrator's login, and a first push. */
 import { networkInterfaces } from 'node:os';
 import { resolve } from 'node:path';
 import { administratorPassword } from '../auth/secrets.ts';
@@ -32,6 +32,7 @@ Berth is ready at http://${registry}
   User       admin
   Password   ${secrets.ADMIN_PASSWORD ? 'the one in ADMIN_PASSWORD' : derived}
   Data       ${options.dataDir}
+  Console    http://${registry}/
   API        http://${registry}/api
 ${exposure(options)}${spelling(options)}
 A first push, in another terminal in this folder:

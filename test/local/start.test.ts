@@ -45,14 +45,15 @@ describe('the first start', () => {
   });
   afterAll(() => registry.stop());
 
-  test('prints its address, the login, and a push to paste', () => {
+  test('prints its addresses, the login, and a push to paste', () => {
     const output = registry.output();
     expect(output).toContain(`Berth is ready at ${registry.url}`);
     expect(output).toMatch(/User +admin/);
     expect(output).toContain(`docker login -u admin --password-stdin ${registry.host}`);
     expect(output).toContain(`docker tag hello-world ${registry.host}/hello-world`);
     expect(output).toContain(`docker push ${registry.host}/hello-world`);
-    expect(output).toContain(`API        ${registry.url}/api`);
+    expect(output).toContain(`Console    ${registry.url}/\n`);
+    expect(output).toContain(`API        ${registry.url}/api\n`);
     expect(output).not.toContain('Warning');
     expect(output).not.toMatch(/warn|experimental|deprecat/i);
   });
