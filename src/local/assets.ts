@@ -1,23 +1,26 @@
 /**
- * The static files of the console under `npm start`. A Worker of the emulator serves them from memory. On Cloudflare, Static
- * Assets serve the same folder.
+ * The static files of the console, and the documents about the API, under `npm start`. A Worker of the emulator serves them
+ * from memory. On Cloudflare, Static Assets serve the same folder.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { extname, join } from 'node:path';
 
 const TYPES: Record<string, string> = {
   '.css': 'text/css; charset=utf-8',
+  '.html': 'text/html; charset=utf-8',
   '.js': 'text/javascript; charset=utf-8',
+  '.json': 'application/json',
   '.svg': 'image/svg+xml',
 };
 
-/** The files below `assets/` in a folder, by the path at which they are served. */
+/** The files in the folders of a folder, by the path at which they are served. */
 export function readAssets(folder: string): Record<string, { type: string; text: string }> {
-  const names = readdirSync(join(folder, 'assets'));
+  const folders = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  const paths = folders.flatMap(({ name }) => readdirSync(join(folder, name)).map((file) => `${name}/${file}`));
   return Object.fromEntries(
-    names.map((name) => {
-      const type = TYPES[extname(name)] ?? 'application/octet-stream';
-      return [`/assets/${name}`, { type, text: readFileSync(join(folder, 'assets', name), 'utf8') }];
+    paths.map((path) => {
+      const type = TYPES[extname(path)] ?? 'application/octet-stream';
+      return [`/${path}`, { type, text: readFileSync(join(folder, path), 'utf8') }];
     }),
   );
 }

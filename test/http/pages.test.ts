@@ -62,6 +62,27 @@ describe.each([
   });
 });
 
+test('the page /api quotes the address of the registry in commands if a shell would read it in another way', async () => {
+  const laptop = worldOf({ ...world.env, PUBLIC_URL: 'http://[::1]:8787' });
+  const page = await (await get('/api', {}, laptop)).text();
+  const commands = page.match(/curl (?:-X [A-Z]+ )?\S*http\S+/g) ?? [];
+  expect(commands).toContain("curl 'http://[::1]:8787/api/v1/me'");
+  expect(commands.filter((command) => !/^curl (?:-X [A-Z]+ )?('|&#39;)http:\/\/\[::1\]:8787\/\S+\1$/.test(command))).toEqual(
+    [],
+  );
+  expect((await (await get('/api')).text()).includes('curl https://registry.test/api/v1/me -H')).toBe(true);
+});
+
+test.each(['/api', '/api/openapi.json'])('%s is a 503 to be retried while the static files cannot be read', async (path) => {
+  const ASSETS = { fetch: async () => new Response(null, { status: 500 }) } as unknown as Fetcher;
+  const response = await get(path, {}, worldOf({ ...world.env, ASSETS, PUBLIC_URL: 'https://unread.test' }));
+  expect([response.status, response.headers.has('retry-after')]).toEqual([503, true]);
+});
+
+test('a document is served at its own address only', async () => {
+  expect((await get('/reference/page.html')).status).toBe(404);
+});
+
 test('the page at the address of the registry is kept nowhere, because it differs by reader', async () => {
   const { headers } = await get('/');
   expect([headers.get('cache-control'), headers.get('etag')]).toEqual(['no-store', null]);

@@ -11,7 +11,7 @@ import { type Registry, startRegistry } from '../world/registry.ts';
 import { type Answer, type Document, Recorder } from './examples/recorder.ts';
 import { walk } from './examples/walk.ts';
 
-const RECORDED = fileURLToPath(new URL('../../src/http/api/example-answers.json', import.meta.url));
+const RECORDED = fileURLToPath(new URL('../../src/http/api/reference/example-answers.json', import.meta.url));
 
 let registry: Registry;
 let endpoint: Server;

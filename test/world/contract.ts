@@ -1,8 +1,8 @@
 /** Checks an answer of the management API against the OpenAPI document. */
 import { expect } from 'vitest';
 import { api } from '../../src/http/api/all.ts';
-import { errorsOf } from '../../src/http/api/declared-errors.ts';
 import { type Operation, operationOf } from '../../src/http/api/operation.ts';
+import { errorsOf } from '../../src/http/api/reference/declared-errors.ts';
 import { requirementOf } from '../../src/http/routes.ts';
 
 interface Described {

@@ -1,59 +1,66 @@
 /**
  * Routes of the documentation: the OpenAPI document of the management API, the same document as an HTML page, and the JSON
- * schema of events. An isolate builds each document on the first request for it, and keeps it. Each document has an ETag.
+ * schema of events. `npm run reference` writes them (`reference/documents.ts`), and they are stored beside the static files of
+ * the console. An isolate reads each document on the first request for it, and keeps it. Each document has an ETag.
  */
 import { Hono } from 'hono';
-import { EVENT_SCHEMA } from '../../contract/event-schema.ts';
-import { type AppEnv, originOf } from '../context.ts';
-import { answerFixed, once, pageHeaders, styleSource } from '../page.ts';
-import { api } from './all.ts';
-import { openApiDocument, type Paths, pathsOf } from './openapi.ts';
-import { referencePage } from './reference-page.ts';
-import { STYLE } from './reference-style.ts';
+import { Refusal } from '../../vocabulary/refusal.ts';
+import { type AppEnv, originOf, type RequestContext } from '../context.ts';
+import { answerFixed, type Fixed, once, pageHeaders, styleSource } from '../page.ts';
 import { SAMPLE_ORIGIN } from './samples.ts';
-
-const routes = api.flatMap((resource) => resource.routes.map((route) => ({ ...route, path: `/api/v1${route.path}` })));
 
 /** The time for which clients may cache the schema of events, in seconds. Only a new version of Berth changes the schema. */
 const SCHEMA_MAX_AGE = 60 * 60;
 
-let made: Paths | undefined;
+/** Addresses in commands for the shell. */
+const IN_COMMANDS = new RegExp(`(?<=curl (?:-X [A-Z]+ )?)${SAMPLE_ORIGIN}\\S*`, 'g');
 
-function paths(): Paths {
-  made ??= pathsOf(routes);
-  return made;
+/** Characters that a shell may take for something else in a word without quotes, such as the brackets of an IPv6 address. */
+const NEEDS_QUOTES = /[^\w@%+=:,./-]/;
+
+/** The document as it is stored. @throws storage-unavailable */
+async function stored(c: RequestContext, name: string): Promise<string> {
+  const file = await c.env.ASSETS?.fetch(new URL(`/reference/${name}`, SAMPLE_ORIGIN));
+  if (!file?.ok) throw new Refusal('storage-unavailable');
+  return file.text();
 }
 
-/** Examples name this registry. */
-function withOwnHost(document: string, origin: string): string {
-  return document.replaceAll(SAMPLE_ORIGIN, origin).replaceAll(new URL(SAMPLE_ORIGIN).host, new URL(origin).host);
+/** The document with the address of this registry in its examples. */
+async function ofThisRegistry(c: RequestContext, name: string): Promise<Fixed> {
+  const origin = originOf(c);
+  return await once(name, origin, async () => {
+    const text = await stored(c, name);
+    const quoted = NEEDS_QUOTES.test(origin) ? text.replaceAll(IN_COMMANDS, "'$&'") : text;
+    return quoted.replaceAll(SAMPLE_ORIGIN, () => origin).replaceAll(new URL(SAMPLE_ORIGIN).host, () => new URL(origin).host);
+  });
+}
+
+/** The source expression of the style of a page. */
+function styleOf({ bytes }: Fixed): Promise<string> {
+  const [, style = ''] = /<style>(.*?)<\/style>/s.exec(new TextDecoder().decode(bytes)) ?? [];
+  return styleSource(style);
 }
 
 const revalidated = { 'cache-control': 'no-cache' };
 
 export const documentation = new Hono<AppEnv>({ strict: false })
   .get('/openapi.json', async (c) => {
-    const document = await once('openapi', originOf(c), () =>
-      withOwnHost(JSON.stringify(openApiDocument(paths(), originOf(c))), originOf(c)),
-    );
+    const document = await ofThisRegistry(c, 'openapi.json');
     return answerFixed(c, document, { 'content-type': 'application/json', ...revalidated });
   })
 
   .get('/event.schema.json', async (c) => {
-    const document = await once('events', '', () => JSON.stringify(EVENT_SCHEMA));
+    const document = await once('events', '', () => stored(c, 'event.schema.json'));
     const cached = { 'cache-control': `public, max-age=${SCHEMA_MAX_AGE}` };
     return answerFixed(c, document, { 'content-type': 'application/schema+json', ...cached });
   })
 
   .get('/', async (c) => {
-    const document = await once('page', originOf(c), async () =>
-      withOwnHost(`${await referencePage(paths(), originOf(c))}`, originOf(c)),
-    );
-    const style = await styleSource(STYLE);
+    const document = await ofThisRegistry(c, 'page.html');
     return answerFixed(c, document, {
       'content-type': 'text/html; charset=UTF-8',
       'content-security-policy': [
-        `default-src 'none'; style-src ${style}`,
+        `default-src 'none'; style-src ${await styleOf(document)}`,
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
       ].join('; '),
       ...pageHeaders(c),

@@ -33,7 +33,7 @@ export interface Operation {
   example?: { path?: Record<string, string>; query?: Record<string, string>; body?: unknown };
   /**
    * Additional reasons of refusals, each with its condition. The refusals that follow from the requirement, the body, the query
-   * and the conditions of requests are declared without this (`declared-errors.ts`).
+   * and the conditions of requests are declared without this (`reference/declared-errors.ts`).
    */
   refusals?: Partial<Record<Reason, string>>;
   /** The approximate maximum of database rows that a request reads. If it is left out, the default for lists is charged. */

@@ -1,8 +1,8 @@
 /** Every operation has an example, and the examples are valid. `test/local/api-examples.test.ts` sends them. */
 import { expect, test } from 'vitest';
 import { api } from '../../../src/http/api/all.ts';
-import recorded from '../../../src/http/api/example-answers.json' with { type: 'json' };
 import { operationOf } from '../../../src/http/api/operation.ts';
+import recorded from '../../../src/http/api/reference/example-answers.json' with { type: 'json' };
 
 const ANSWERS = recorded as unknown as Record<string, [status: number, body?: unknown]>;
 

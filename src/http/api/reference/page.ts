@@ -1,9 +1,9 @@
 /** Renders the OpenAPI document as one HTML page. The page has no scripts and loads nothing from other origins. */
 import { html, raw } from 'hono/html';
+import { curlOf, type Described, type Parameter, pretty } from './example.ts';
+import { codes, fieldOf, fieldsOf } from './fields.ts';
 import type { Paths } from './openapi.ts';
-import { curlOf, type Described, type Parameter, pretty } from './reference-example.ts';
-import { codes, fieldOf, fieldsOf } from './reference-fields.ts';
-import { STYLE } from './reference-style.ts';
+import { STYLE } from './style.ts';
 
 type Html = ReturnType<typeof html>;
 

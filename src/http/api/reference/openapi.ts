@@ -1,12 +1,12 @@
 /** Generates the OpenAPI 3.1 document of the management API from its routes. */
 import type * as z from 'zod';
-import type { Requirement } from '../../vocabulary/requirements.ts';
-import { ROUTES } from '../routes.ts';
+import type { Requirement } from '../../../vocabulary/requirements.ts';
+import { ROUTES } from '../../routes.ts';
+import { type Operation, operationOf } from '../operation.ts';
+import { PATH_PARAMETERS } from '../samples.ts';
 import { type DeclaredError, errorsOf } from './declared-errors.ts';
 import recorded from './example-answers.json' with { type: 'json' };
-import { type Operation, operationOf } from './operation.ts';
-import { PATH_PARAMETERS } from './samples.ts';
-import { jsonSchema } from './schemas.ts';
+import { jsonSchema } from './json-schema.ts';
 
 interface Route {
   method: string;

@@ -3,7 +3,7 @@
  * thousand fields, so they are joined as texts, which is much faster than templates. Every text is escaped here.
  */
 import { raw } from 'hono/html';
-import { type JsonSchema, sentences } from './schemas.ts';
+import { type JsonSchema, sentences } from './json-schema.ts';
 
 type Html = ReturnType<typeof raw>;
 

@@ -1,5 +1,5 @@
 /** The example of an operation on the reference page: a command for curl, and the answer. */
-import type { JsonSchema } from './schemas.ts';
+import type { JsonSchema } from './json-schema.ts';
 
 export interface Parameter {
   name: string;

@@ -2,10 +2,10 @@
  * The errors that each operation declares. Most of them follow from the requirement and the input of its route. An operation
  * adds its own with `refusals`. A test compares the declared errors with the real answers of the operations.
  */
-import type { Reason } from '../../vocabulary/reasons.ts';
-import type { Requirement } from '../../vocabulary/requirements.ts';
-import { API } from '../refusals.ts';
-import type { Operation } from './operation.ts';
+import type { Reason } from '../../../vocabulary/reasons.ts';
+import type { Requirement } from '../../../vocabulary/requirements.ts';
+import { API } from '../../refusals.ts';
+import type { Operation } from '../operation.ts';
 
 export interface DeclaredError {
   status: number;

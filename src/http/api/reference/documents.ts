@@ -1,0 +1,27 @@
+/**
+ * Builds the documents about the API: the OpenAPI document, the same as an HTML page, and the JSON schema of events. The Worker
+ * has none of this code: `npm run reference` writes the documents to `src/http/ui/public/reference/`. They name the registry of
+ * the examples (`samples.ts`), which the Worker replaces by itself (`documentation.ts`).
+ */
+import { EVENT_SCHEMA } from '../../../contract/event-schema.ts';
+import { api } from '../all.ts';
+import { SAMPLE_ORIGIN } from '../samples.ts';
+import { openApiDocument, pathsOf } from './openapi.ts';
+import { referencePage } from './page.ts';
+
+/** The text of each document, by the name of its file. */
+export async function documents(): Promise<Record<string, string>> {
+  const routes = api.flatMap((resource) => resource.routes.map((route) => ({ ...route, path: `/api/v1${route.path}` })));
+  const paths = pathsOf(routes);
+  return {
+    'openapi.json': inLines(openApiDocument(paths, SAMPLE_ORIGIN)),
+    'event.schema.json': `${JSON.stringify(EVENT_SCHEMA)}\n`,
+    'page.html': `${await referencePage(paths, SAMPLE_ORIGIN)}\n`,
+  };
+}
+
+/** The document as JSON, with one line for each path, so that two changes of it can be merged. */
+function inLines({ paths, ...rest }: ReturnType<typeof openApiDocument>): string {
+  const lines = Object.entries(paths).map(([path, methods]) => `${JSON.stringify(path)}:${JSON.stringify(methods)}`);
+  return `${JSON.stringify(rest).slice(0, -1)},"paths":{\n${lines.join(',\n')}\n}}\n`;
+}
