@@ -7,7 +7,7 @@
  * - `[vars]`. Under `npm start`, settings are environment variables, and some have other defaults (`runtime.ts`).
  * - The limits in `NOT_LIMITED`. They protect users from each other, and a laptop has one user.
  * - The minutes of the schedule. The schedule runs as often as in a deployment, beginning at the start of the program.
- * - `workers_dev`, `[limits]` and `[observability]`, which have no meaning under `npm start`.
+ * - `workers_dev`, `minify`, `keep_names`, `[limits]` and `[observability]`, which have no meaning under `npm start`.
  */
 import { readFileSync } from 'node:fs';
 import { parse } from 'smol-toml';
