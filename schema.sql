@@ -44,8 +44,17 @@ CREATE TABLE IF NOT EXISTS repository_pages (
   overview_html TEXT,
   rendered_version INTEGER,
   stars INTEGER NOT NULL DEFAULT 0,
-  last_comment INTEGER NOT NULL DEFAULT 0
+  last_comment INTEGER NOT NULL DEFAULT 0,
+  scan_on_push INTEGER NOT NULL DEFAULT 0
 ) STRICT;
+
+-- Labels of repositories, which clients of the ECR API set.
+CREATE TABLE IF NOT EXISTS repository_labels (
+  repository_id INTEGER NOT NULL,
+  key TEXT NOT NULL,
+  value TEXT NOT NULL,
+  PRIMARY KEY (repository_id, key)
+) STRICT, WITHOUT ROWID;
 
 -- The people who have starred a repository.
 CREATE TABLE IF NOT EXISTS stars (

@@ -74,6 +74,7 @@ const TABLES: Record<string, string> = {
   repositories: 'registry',
   repository_pages: 'registry',
   stars: 'registry',
+  repository_labels: 'registry',
   comments: 'registry',
   blobs: 'registry',
   repository_blobs: 'registry',

@@ -8,9 +8,10 @@ import {
   writeFirstPolicy,
   writeVisibility,
 } from '../auth/rights/policies.ts';
+import { labelChange } from '../contract/labels.ts';
 import { repositoryChange } from '../contract/repositories.ts';
 import { valid } from '../contract/valid.ts';
-import { newBatch, withRetries } from '../events/batch.ts';
+import { type Batch, newBatch, withRetries } from '../events/batch.ts';
 import type { Actor } from '../events/event.ts';
 import { asText, type Rendered, rendered } from '../markdown.ts';
 import type { RepositoryName } from '../oci/name.ts';
@@ -22,7 +23,10 @@ import {
   type RepositorySummary,
   readOverview,
 } from '../registry/repositories/descriptions.ts';
+import { type Labels, writeLabels, writeScanOnPush } from '../registry/repositories/labels.ts';
+import { writeMutability } from '../registry/tags/mutability.ts';
 import { deleteRepository as moveToTrash, type RemovedRepository } from '../registry/trash/repositories.ts';
+import type { Mutability } from '../vocabulary/mutability.ts';
 import { isRefusal, Refusal } from '../vocabulary/refusal.ts';
 import { trashSubscriptions } from '../webhooks/trashed.ts';
 import { may, requireRight } from './access.ts';
@@ -125,14 +129,48 @@ export async function putRepository(
   return { isNew: false, repository: await save(call, repository, wanted, { ifVersion, by }) };
 }
 
-/** Creates a repository. @returns false if a repository of this name exists */
-async function create(call: Call, repository: RepositoryName, wanted: CheckedChange, by: Actor): Promise<boolean> {
+/** What a new repository may have besides its texts. */
+export interface NewSettings {
+  labels?: Labels;
+  scanOnPush?: boolean;
+  mutability?: Mutability;
+}
+
+/**
+ * Creates a repository that must not exist.
+ * @throws name-taken; forbidden if the caller may create it, but sets something and may not administer it
+ */
+export async function createRepository(call: Call, repository: RepositoryName, settings: NewSettings): Promise<void> {
+  const by = requireRight(call, 'create', repository);
+  if (Object.keys(settings).length > 0) requireRight(call, 'admin', repository);
+  const { labels, scanOnPush, mutability } = settings;
+  const created = await create(call, repository, {}, by, (batch) => {
+    if (labels) writeLabels(batch, repository, valid(labelChange, labels));
+    if (scanOnPush) writeScanOnPush(batch, repository, scanOnPush);
+    if (mutability) writeMutability(batch, repository, mutability, by);
+  });
+  if (!created) throw new Refusal('name-taken');
+}
+
+/**
+ * Creates a repository.
+ * @param also adds further steps to the batch
+ * @returns false if a repository of this name exists
+ */
+async function create(
+  call: Call,
+  repository: RepositoryName,
+  wanted: CheckedChange,
+  by: Actor,
+  also: (batch: Batch) => void = () => {},
+): Promise<boolean> {
   const creator = { by, mayAdminister: may(call.authority, 'admin', repository) };
   // The batch would refuse some fields of a creator who may not administer the repository. A taken name is the better reason.
   if (!creator.mayAdminister && (await describeRepository(call.env, repository))) return false;
   const batch = newBatch(call.env);
   addRepository(batch, repository, wanted, creator);
   writeFirstPolicy(batch, subjectOf(repository), wanted.visibility ?? 'private', creator);
+  also(batch);
   try {
     await batch.commit();
     return true;

@@ -88,12 +88,16 @@ export interface Names {
   caller: string;
 }
 
+export function repositoryNotFound(registryId: string, repository: string): EcrError {
+  const text = `The repository with name '${repository}' does not exist in the registry with id '${registryId}'`;
+  return new EcrError('RepositoryNotFound', text);
+}
+
 /** Returns the error for a refusal. Programs match some of these messages, so they are those of ECR. */
 export function ecrErrorOf({ reason, message }: Refusal, { registryId, repository, operation, caller }: Names): EcrError {
   const type = TYPES[reason];
   const named = `The repository with name '${repository}'`;
-  if (type === 'RepositoryNotFound' && repository !== undefined)
-    return new EcrError(type, `${named} does not exist in the registry with id '${registryId}'`);
+  if (type === 'RepositoryNotFound' && repository !== undefined) return repositoryNotFound(registryId, repository);
   if (type === 'RepositoryAlreadyExists')
     return new EcrError(type, `${named} already exists in the registry with id '${registryId}'`);
   if (type === 'RepositoryNotEmpty') {

@@ -3,6 +3,7 @@
  * (`data/ecr/2015-09-21/service-2.json`), which a test compares with these schemas.
  */
 import * as z from 'zod';
+import { MUTABILITIES } from '../../vocabulary/mutability.ts';
 
 /** A text that matches the whole pattern. The model has its patterns without anchors. */
 export function matching(pattern: string, { min, max }: { min?: number; max?: number } = {}) {
@@ -25,3 +26,20 @@ export const REPOSITORY = { registryId: z.optional(registryId), repositoryName }
 
 /** The members of every input of a list. */
 export const PAGE = { nextToken: z.optional(nextToken), maxResults: z.optional(maxResults) };
+
+/** A label; AWS calls it a tag of a resource. The operation checks its length. */
+export const label = z.object({ Key: z.string(), Value: z.string() });
+
+export const imageTagMutability = z.enum(MUTABILITIES);
+
+export const exclusionFilters = z
+  .array(
+    z.object({
+      filterType: z.enum(['WILDCARD']),
+      filter: matching('^[0-9a-zA-Z._*-]{1,128}$', { min: 1, max: 128 }),
+    }),
+  )
+  .min(1)
+  .max(5);
+
+export const imageScanningConfiguration = z.object({ scanOnPush: z.optional(z.boolean()) });

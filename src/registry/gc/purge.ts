@@ -181,6 +181,7 @@ const TABLES: readonly Table[] = [
   { name: 'pulls', key: 'digest, day', rows: OF_REPOSITORY },
   { name: 'manifest_checks', key: 'digest', rows: OF_REPOSITORY },
   { name: 'stars', key: 'subject', rows: OF_REPOSITORY },
+  { name: 'repository_labels', key: 'key', rows: OF_REPOSITORY },
   { name: 'comments', key: 'id', rows: OF_REPOSITORY },
   { name: 'trash', key: 'kind, name', rows: `${OF_REPOSITORY} AND kind <> 'repository'` },
 ];

@@ -73,12 +73,18 @@ export async function saveMutability(
   mutability: Mutability,
   { ifVersion, by }: { ifVersion: number | null; by: Actor },
 ): Promise<void> {
-  requireNoErrors(errorsIn(mutability));
-  const parameters = { repository, rule: ruleOf(mutability), value: mutability.value, exclusions: mutability.exclusions };
   const version = `coalesce((SELECT version FROM tag_mutability WHERE repository_id = ${REPOSITORY_ID}), 1)`;
   const batch = newBatch(env);
   requireRepository(batch, repository);
   if (ifVersion !== null) batch.require('version-mismatch', `${version} = :ifVersion`, { repository, ifVersion });
+  writeMutability(batch, repository, mutability, by);
+  await batch.commit();
+}
+
+/** Adds to the batch the steps that save which tags are immutable. @throws request-invalid */
+export function writeMutability(batch: Batch, repository: RepositoryName, mutability: Mutability, by: Actor): void {
+  requireNoErrors(errorsIn(mutability));
+  const parameters = { repository, rule: ruleOf(mutability), value: mutability.value, exclusions: mutability.exclusions };
   const ruleIn = (rule: string) => `iif(${rule} = '', NULL, json(${rule}))`;
   recordEvent(batch, {
     about: repository,
@@ -96,7 +102,6 @@ export async function saveMutability(
      ON CONFLICT DO UPDATE SET rule = :rule, version = version + 1`,
     parameters,
   );
-  await batch.commit();
 }
 
 /** The rule on which a decision is based. `free` returns those of the given tags that may be changed under it. */

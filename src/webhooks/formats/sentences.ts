@@ -62,6 +62,19 @@ function thing(event: RecordedEvent): string {
   return name.includes(':') ? code(name.slice(0, 'sha256:'.length + SHORT_DIGEST)) : name === '' ? 'all' : code(name);
 }
 
+/** The parts of a repository in words, by the names of its changed fields. */
+const PARTS = new Map([
+  ['visibility', 'visibility'],
+  ['labels', 'labels'],
+  ['scanOnPush', 'scan setting'],
+]);
+
+/** Returns the changed part in words. Several changed fields are told as `description`. */
+function changedPart({ target }: RecordedEvent): string {
+  const [field = '', ...more] = Object.keys((target.changes as object | undefined) ?? {});
+  return (more.length === 0 && PARTS.get(field)) || 'description';
+}
+
 const hasCause = (event: RecordedEvent, cause: Cause) => textField(event, 'cause') === cause;
 
 /** A tag that was deleted may come back with another digest than it had. */
@@ -83,7 +96,7 @@ const SENTENCES: Record<EventType, (who: string, event: RecordedEvent) => string
   'blob.mounted': (who, e) => `${who} mounted the blob ${digest(e)}${source(e)} into ${repository(e)}.`,
   'blob.deleted': (who, e) => `${who} deleted the blob ${digest(e)} from ${repository(e)}.`,
   'repository.created': (who, e) => `${who} created the repository ${repository(e)}.`,
-  'repository.changed': (who, e) => `${who} changed the description of the repository ${repository(e)}.`,
+  'repository.changed': (who, e) => `${who} changed the ${changedPart(e)} of the repository ${repository(e)}.`,
   'repository.deleted': (who, e) => `${who} deleted the repository ${repository(e)}.`,
   'blob.missing': (_, e) => `The blob ${digest(e)} is ${the(e, 'reason')} in storage. The next push of it repairs it.`,
   'repository.restored': (who, e) => `${who} restored the repository ${repository(e)}.`,

@@ -109,6 +109,15 @@ test.each(Object.entries(SENTENCES) as [EventType, string][])('%s', (type, sente
 });
 
 test.each([
+  ['labels', '`alice` changed the labels of the repository `acme/api`.'],
+  ['scanOnPush', '`alice` changed the scan setting of the repository `acme/api`.'],
+  ['visibility', '`alice` changed the visibility of the repository `acme/api`.'],
+  ['constructor', '`alice` changed the description of the repository `acme/api`.'],
+])('a change of %s is named', (field, sentence) => {
+  expect(rendered('repository.changed', { target: { changes: { [field]: { to: 1 } } } }).text).toBe(sentence);
+});
+
+test.each([
   ['robot:acme/ci', '`robot:acme/ci` created the repository `acme/api`.'],
   ['', 'Somebody created the repository `acme/api`.'],
 ])('what "%s" did says who that is', (subject, sentence) => {
