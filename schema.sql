@@ -203,6 +203,7 @@ CREATE TABLE IF NOT EXISTS tag_mutability (
 --   tried_at: the time when the schedule last started the policy.
 --   attempts: how often the schedule has started the policy since it last made progress. A policy that makes no progress is
 --     started less and less often.
+--   text: the policy as a client of the ECR API sent it. NULL if it was saved in another way.
 CREATE TABLE IF NOT EXISTS lifecycle_policies (
   repository_id INTEGER PRIMARY KEY,
   policy TEXT NOT NULL,
@@ -211,7 +212,18 @@ CREATE TABLE IF NOT EXISTS lifecycle_policies (
   version INTEGER NOT NULL DEFAULT 1,
   pass TEXT,
   tried_at INTEGER NOT NULL DEFAULT 0,
-  attempts INTEGER NOT NULL DEFAULT 0
+  attempts INTEGER NOT NULL DEFAULT 0,
+  text TEXT
+) STRICT;
+
+-- The previews of lifecycle policies that clients of the ECR API have started.
+--   policy: JSON.
+--   text: the policy as the client sent it.
+CREATE TABLE IF NOT EXISTS lifecycle_previews (
+  repository_id INTEGER PRIMARY KEY,
+  policy TEXT NOT NULL,
+  text TEXT NOT NULL,
+  started_at INTEGER NOT NULL
 ) STRICT;
 
 CREATE INDEX IF NOT EXISTS lifecycle_policies_due ON lifecycle_policies (ran_at);

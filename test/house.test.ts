@@ -84,6 +84,7 @@ const TABLES: Record<string, string> = {
   tag_history: 'registry',
   tag_mutability: 'registry',
   lifecycle_policies: 'registry',
+  lifecycle_previews: 'registry',
   trash: 'registry',
   trashed_manifests: 'registry',
   trashed_references: 'registry',

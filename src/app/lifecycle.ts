@@ -24,6 +24,8 @@ export type LifecycleReport = Omit<NonNullable<SavedPolicy['report']>, 'by'> & {
 
 export interface Lifecycle {
   policy: LifecyclePolicy;
+  /** The policy as a client of the ECR API sent it; `null` if it was saved in another way. */
+  text: string | null;
   /** The report of the last run, or `null` if the policy has not run yet. */
   report: LifecycleReport | null;
   version: number;
@@ -80,6 +82,7 @@ async function readLifecycle(call: Call, repository: RepositoryName): Promise<Li
 /**
  * Saves a policy.
  * @param ifVersion the version that the policy must have; 0 means that no policy exists, `null` means any version
+ * @param text the text that the policy was parsed from, if the client expects it back
  * @throws request-invalid, repository-unknown, version-mismatch
  */
 export async function putLifecycle(
@@ -87,9 +90,10 @@ export async function putLifecycle(
   repository: RepositoryName,
   policy: LifecyclePolicy,
   ifVersion: number | null,
+  text: string | null = null,
 ): Promise<Lifecycle> {
   const by = requireRight(call, 'admin', repository);
-  await saveLifecycle(call.env, repository, policy, { ifVersion, by });
+  await saveLifecycle(call.env, repository, { policy, text }, { ifVersion, by });
   return readLifecycle(call, repository);
 }
 

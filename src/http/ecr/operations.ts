@@ -1,4 +1,5 @@
 /** The operations of the ECR API, by name. Each group has the operations of one subject. */
+import { lifecycleOperations } from './lifecycle.ts';
 import type { EcrOperation } from './operation.ts';
 import { registryOperations } from './registry.ts';
 import { repositoryOperations } from './repositories.ts';
@@ -7,5 +8,6 @@ import { UNSUPPORTED } from './unsupported.ts';
 export const OPERATIONS: Readonly<Record<string, EcrOperation>> = {
   ...registryOperations,
   ...repositoryOperations,
+  ...lifecycleOperations,
   ...UNSUPPORTED,
 };

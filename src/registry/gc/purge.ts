@@ -187,7 +187,7 @@ const TABLES: readonly Table[] = [
 ];
 
 /** The tables with one row per repository. */
-const SINGLES = ['repository_usage', 'repository_pages', 'tag_mutability', 'lifecycle_policies'] as const;
+const SINGLES = ['repository_usage', 'repository_pages', 'tag_mutability', 'lifecycle_policies', 'lifecycle_previews'] as const;
 
 /** The number of rows that one batch deletes from a table. */
 const CHUNK = 100;

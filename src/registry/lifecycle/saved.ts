@@ -13,6 +13,8 @@ import { type LifecyclePolicy, requireValidPolicy } from './policy.ts';
 
 export interface SavedPolicy {
   policy: LifecyclePolicy;
+  /** The policy as a client of the ECR API sent it; `null` if it was saved in another way. */
+  text: string | null;
   report: Report | null;
   version: number;
 }
@@ -25,6 +27,7 @@ interface Options {
 
 interface Row {
   policy: string | null;
+  text: string | null;
   report: string | null;
   version: number;
 }
@@ -33,14 +36,14 @@ interface Row {
 export async function getLifecycle(env: Database, repository: RepositoryName): Promise<SavedPolicy> {
   const row = await prepare(
     env,
-    `SELECT p.policy, p.report, p.version FROM repositories r
+    `SELECT p.policy, p.text, p.report, p.version FROM repositories r
      LEFT JOIN lifecycle_policies p ON p.repository_id = r.id WHERE r.name = :repository`,
     { repository },
   ).first<Row>();
   if (!row) throw new Refusal('repository-unknown');
   if (row.policy === null) throw noPolicy();
   const report = row.report === null ? null : reportOf(row.report);
-  return { policy: JSON.parse(row.policy) as LifecyclePolicy, report, version: row.version };
+  return { policy: JSON.parse(row.policy) as LifecyclePolicy, text: row.text, report, version: row.version };
 }
 
 const NO_POLICY = { message: 'this repository has no lifecycle policy: save one first' };
@@ -58,11 +61,11 @@ const SAVED = `SELECT policy FROM lifecycle_policies WHERE repository_id = ${REP
 export async function saveLifecycle(
   env: Database,
   repository: RepositoryName,
-  policy: LifecyclePolicy,
+  { policy, text }: Pick<SavedPolicy, 'policy' | 'text'>,
   { ifVersion, by }: Options,
 ): Promise<void> {
   requireValidPolicy(policy);
-  const parameters = { repository, policy: JSON.stringify(policy) };
+  const parameters = { repository, policy: JSON.stringify(policy), text };
   const batch = newBatch(env);
   requireRepository(batch, repository);
   requireVersion(batch, repository, ifVersion);
@@ -76,8 +79,9 @@ export async function saveLifecycle(
     hasChanges: true,
   });
   batch.run(
-    `INSERT INTO lifecycle_policies (repository_id, policy) VALUES (${REPOSITORY_ID}, :policy)
-     ON CONFLICT DO UPDATE SET policy = :policy, version = version + 1 WHERE policy <> :policy`,
+    `INSERT INTO lifecycle_policies (repository_id, policy, text) VALUES (${REPOSITORY_ID}, :policy, :text)
+     ON CONFLICT DO UPDATE SET policy = :policy, text = :text, version = version + iif(policy <> :policy, 1, 0)
+       WHERE policy <> :policy OR (:text IS NOT NULL AND text IS NOT :text)`,
     parameters,
   );
   await batch.commit();
