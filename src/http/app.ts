@@ -1,5 +1,5 @@
 /** The Hono application: registers all routes of the registry and the middleware that they share. */
-import { type Context, Hono, type MiddlewareHandler } from 'hono';
+import type { Context, MiddlewareHandler } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import { getPathNoStrict } from 'hono/utils/url';
 import { requireSettings, requireStores } from '../app/setup.ts';
@@ -16,6 +16,7 @@ import { type AppEnv, isEcr } from './context.ts';
 import { answerEcr, refuseEcr } from './ecr/door.ts';
 import { asRefusal, DoorRefusal, errorResponse } from './errors.ts';
 import { guardOf } from './guard.ts';
+import { Hono } from './hono.ts';
 import { join } from './join.ts';
 import { logRequest } from './request-log.ts';
 import { addressMeant, methodsOf, requirementOf } from './routes.ts';

@@ -3,9 +3,10 @@
  * script reads the token, and sends it only when the user presses the button. So a mail scanner that opens the link does not
  * use up the invitation. Afterwards the page signs the user in with the key just made, which is sent in the body of a form.
  */
-import { Hono } from 'hono';
+
 import { html, raw } from 'hono/html';
 import { type AppEnv, originOf } from './context.ts';
+import { Hono } from './hono.ts';
 import { pageHeaders, SHEET_STYLE, sheetPage } from './page.ts';
 
 export const join = new Hono<AppEnv>({ strict: false }).get('/', (c) => {

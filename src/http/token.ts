@@ -2,7 +2,7 @@
  * The token service: `GET /token` (distribution, "Token Authentication Specification") and `POST /token` (the same, "OAuth2
  * Token Authentication").
  */
-import { type Context, Hono } from 'hono';
+import type { Context } from 'hono';
 import {
   type Credential,
   credentialByPassword,
@@ -15,6 +15,7 @@ import { issueToken, repositoriesIn, requestedScopes, startsLogin } from '../app
 import { Refusal } from '../vocabulary/refusal.ts';
 import { arrivalOf, parseBasic, partsOf } from './authenticate.ts';
 import type { AppEnv } from './context.ts';
+import { Hono } from './hono.ts';
 import { guess, limitLogins, limitTokenRequests } from './limits.ts';
 import { readBody } from './params.ts';
 

@@ -1,6 +1,7 @@
 /** The resources of the management API, in the order in which their routes are tried. */
-import type { Hono } from 'hono';
+
 import type { AppEnv } from '../context.ts';
+import type { Hono } from '../hono.ts';
 import { comments } from './comments.ts';
 import { deletions } from './deletions.ts';
 import { events } from './events.ts';

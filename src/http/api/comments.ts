@@ -1,5 +1,5 @@
 /** Routes of stars and comments. */
-import { Hono } from 'hono';
+
 import type * as z from 'zod';
 import {
   changeComment,
@@ -14,6 +14,7 @@ import { commentChange, commentQuery, commentSchema, starsSchema } from '../../c
 import { pageSchema } from '../../contract/pages.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { type AppEnv, callOf, type RequestContext, repositoryIn } from '../context.ts';
+import { Hono } from '../hono.ts';
 import { answer, answerNothing, answerPage, timeOf } from './answers.ts';
 import { operation } from './operation.ts';
 

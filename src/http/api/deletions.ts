@@ -1,11 +1,12 @@
 /** Deletions of tags and images, one or several at once, with a preview. */
-import { Hono } from 'hono';
+
 import { type DeletionPreview, deleteChosen, deleteTag, previewDeletion } from '../../app/deletions.ts';
 import { deletionPreview, deletionRequest } from '../../contract/deletions.ts';
 import { isTag, type Tag } from '../../oci/reference.ts';
 import { DELETED_IMAGES_MAX, DELETED_TAGS_MAX } from '../../vocabulary/images.ts';
 import { Refusal, withFieldsIn } from '../../vocabulary/refusal.ts';
 import { type AppEnv, callOf, type RequestContext, repositoryIn } from '../context.ts';
+import { Hono } from '../hono.ts';
 import { chargeReferences } from '../limits.ts';
 import { conditionIn } from '../params.ts';
 import { answer } from './answers.ts';

@@ -3,9 +3,10 @@
  * schema of events. `npm run reference` writes them (`reference/documents.ts`), and they are stored beside the static files of
  * the console. An isolate reads each document on the first request for it, and keeps it. Each document has an ETag.
  */
-import { Hono } from 'hono';
+
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { type AppEnv, originOf, type RequestContext } from '../context.ts';
+import { Hono } from '../hono.ts';
 import { answerFixed, type Fixed, once, pageHeaders, styleSource } from '../page.ts';
 import { SAMPLE_ORIGIN } from './samples.ts';
 

@@ -1,11 +1,12 @@
 /** The route of the audit log. */
-import { Hono } from 'hono';
+
 import type * as z from 'zod';
 import { type Activity, type LoggedActivity, listActivity } from '../../app/activity.ts';
 import { activityQuery, type event, loggedEvent } from '../../contract/activity.ts';
 import { pageSchema } from '../../contract/pages.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import { type AppEnv, callOf } from '../context.ts';
+import { Hono } from '../hono.ts';
 import { answerItems, shownActor, timeOf } from './answers.ts';
 import { operation } from './operation.ts';
 import { secondsOf } from './params.ts';

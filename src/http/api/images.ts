@@ -1,5 +1,5 @@
 /** Routes that list the tags of a repository, and read one tag or image. */
-import { Hono } from 'hono';
+
 import type * as z from 'zod';
 import { deleteImage } from '../../app/deletions.ts';
 import {
@@ -17,6 +17,7 @@ import { parseDigest } from '../../oci/digest.ts';
 import { parseReferenceToRead } from '../../oci/reference.ts';
 import { IMAGES_DEFAULT } from '../../vocabulary/images.ts';
 import { type AppEnv, callOf, repositoryIn } from '../context.ts';
+import { Hono } from '../hono.ts';
 import { chargeReads } from '../limits.ts';
 import { conditionIn } from '../params.ts';
 import { answer, answerItems, dateOf, shownActor, timeOf } from './answers.ts';

@@ -1,5 +1,5 @@
 /** Routes of access keys. */
-import { Hono } from 'hono';
+
 import { changeKey, createKey, getKey, listKeys, revokeKey, rotateKey } from '../../app/keys.ts';
 import {
   changedKeySchema,
@@ -13,6 +13,7 @@ import {
 } from '../../contract/keys.ts';
 import { pageSchema } from '../../contract/pages.ts';
 import { type AppEnv, callOf } from '../context.ts';
+import { Hono } from '../hono.ts';
 import { answer, answerNothing, answerPage } from './answers.ts';
 import { answerCreatedKey, shownKey, shownWarnings } from './key-answers.ts';
 import { operation } from './operation.ts';

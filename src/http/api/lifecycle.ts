@@ -1,5 +1,5 @@
 /** Routes that save, preview and run the lifecycle policy of a repository. */
-import { Hono } from 'hono';
+
 import type * as z from 'zod';
 import {
   deleteLifecycle,
@@ -32,6 +32,7 @@ import {
 } from '../../vocabulary/lifecycle.ts';
 import { withFieldsIn } from '../../vocabulary/refusal.ts';
 import { type AppEnv, callOf, type RequestContext, repositoryIn } from '../context.ts';
+import { Hono } from '../hono.ts';
 import { answer, answerNothing, timeOf, withinAnswer } from './answers.ts';
 import { operation } from './operation.ts';
 import { expectedPlan, expectedVersion } from './params.ts';

@@ -1,5 +1,5 @@
 /** Routes of garbage collection, the scrub, the consistency check and the budget of background jobs, for administrators. */
-import { Hono } from 'hono';
+
 import type * as z from 'zod';
 import {
   type BudgetState,
@@ -22,6 +22,7 @@ import {
 } from '../../contract/maintenance.ts';
 import { pageSchema } from '../../contract/pages.ts';
 import { type AppEnv, callOf } from '../context.ts';
+import { Hono } from '../hono.ts';
 import { answer, timeOf } from './answers.ts';
 import { operation } from './operation.ts';
 

@@ -1,5 +1,5 @@
 /** Routes about the caller's own account: its description, its invitations, its login passwords and its logins. */
-import { Hono } from 'hono';
+
 import { accepts } from 'hono/accepts';
 import * as z from 'zod';
 import { createLoginPassword, type DescribedCaller, describeCaller, logOutEverywhere } from '../../app/login.ts';
@@ -9,6 +9,7 @@ import { PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
 import { callerSchema, loginPasswordRequest, loginPasswordSchema, logout } from '../../contract/people.ts';
 import { loginNameOf } from '../../vocabulary/names.ts';
 import { type AppEnv, callOf, hostOf, type RequestContext } from '../context.ts';
+import { Hono } from '../hono.ts';
 import { limitTokenRequests } from '../limits.ts';
 import { answer, answerNothing, answerPage, timeOf } from './answers.ts';
 import { operation } from './operation.ts';

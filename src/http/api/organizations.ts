@@ -1,5 +1,5 @@
 /** Routes of organizations and their members. */
-import { Hono } from 'hono';
+
 import * as z from 'zod';
 import {
   deleteOrganization,
@@ -27,6 +27,7 @@ import {
 import { PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
 import { parseName } from '../../vocabulary/names.ts';
 import { type AppEnv, callOf } from '../context.ts';
+import { Hono } from '../hono.ts';
 import { answer, answerNothing, answerPage, answerRemoved, timeOf } from './answers.ts';
 import { operation } from './operation.ts';
 import { expectedVersion, organizationIn, pageQueryOf } from './params.ts';

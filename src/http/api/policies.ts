@@ -1,5 +1,5 @@
 /** Routes that read and save policies, and the route that explains a right. */
-import { Hono } from 'hono';
+
 import * as z from 'zod';
 import { explain, getPolicy, type Policy, previewPolicy, savePolicy } from '../../app/policies.ts';
 import { recordOf } from '../../contract/fields.ts';
@@ -18,6 +18,7 @@ import { parseRepositoryName } from '../../oci/name.ts';
 import { parseName } from '../../vocabulary/names.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { type AppEnv, callOf, type RequestContext, repositoryIn } from '../context.ts';
+import { Hono } from '../hono.ts';
 import { answer } from './answers.ts';
 import { shownWarnings } from './key-answers.ts';
 import { operation } from './operation.ts';

@@ -1,5 +1,5 @@
 /** Routes of repositories. */
-import { Hono } from 'hono';
+
 import type * as z from 'zod';
 import { loadCaller } from '../../app/authentication.ts';
 import {
@@ -22,6 +22,7 @@ import {
 import { deletedRepository } from '../../contract/trash.ts';
 import { arrivalOf } from '../authenticate.ts';
 import { type AppEnv, callOf, repositoryIn } from '../context.ts';
+import { Hono } from '../hono.ts';
 import { answer, answerItems, timeOf } from './answers.ts';
 import { operation } from './operation.ts';
 import { expectedVersion, pageQueryOf } from './params.ts';

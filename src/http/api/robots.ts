@@ -1,5 +1,5 @@
 /** Routes of robots and their keys. */
-import { Hono } from 'hono';
+
 import * as z from 'zod';
 import { createRobotKey, listRobotKeys } from '../../app/keys.ts';
 import { deleteRobot, getRobot, listRobots, putRobot, type Robot } from '../../app/organizations.ts';
@@ -9,6 +9,7 @@ import { robotChange, robotSchema } from '../../contract/organizations.ts';
 import { PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
 import { loginNameOf } from '../../vocabulary/names.ts';
 import { type AppEnv, callOf } from '../context.ts';
+import { Hono } from '../hono.ts';
 import { answer, answerPage, answerRemoved, lastPart, timeOf } from './answers.ts';
 import { answerCreatedKey, shownKey } from './key-answers.ts';
 import { operation } from './operation.ts';

@@ -1,5 +1,5 @@
 /** Routes of tags: the history of a tag, the rollback of a tag, and the setting for immutable tags. */
-import { Hono } from 'hono';
+
 import type * as z from 'zod';
 import {
   getTagMutability,
@@ -14,6 +14,7 @@ import { historyPoint, historyQuery, rollback, rolledBack, tagMutability } from 
 import { isTag, type Tag } from '../../oci/reference.ts';
 import { Refusal, withFieldsIn } from '../../vocabulary/refusal.ts';
 import { type AppEnv, callOf, type RequestContext, repositoryIn } from '../context.ts';
+import { Hono } from '../hono.ts';
 import { conditionIn } from '../params.ts';
 import { answer, answerItems, shownActor, timeOf } from './answers.ts';
 import { operation } from './operation.ts';

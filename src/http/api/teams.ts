@@ -1,5 +1,5 @@
 /** Routes of teams and their members. */
-import { Hono } from 'hono';
+
 import * as z from 'zod';
 import {
   addTeamMember,
@@ -15,6 +15,7 @@ import { teamChange, teamMemberSchema, teamSchema } from '../../contract/organiz
 import { PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
 import { parseName } from '../../vocabulary/names.ts';
 import { type AppEnv, callOf } from '../context.ts';
+import { Hono } from '../hono.ts';
 import { answer, answerNothing, answerPage, lastPart, timeOf } from './answers.ts';
 import { operation } from './operation.ts';
 import { expectedVersion, organizationIn, pageQueryOf, subjectIn } from './params.ts';

@@ -1,5 +1,5 @@
 /** Routes of the trash, which list, restore and purge deleted tags, manifests and repositories. */
-import { Hono } from 'hono';
+
 import type * as z from 'zod';
 import {
   type DeletedRepository,
@@ -21,6 +21,7 @@ import { type Digest, isDigest } from '../../oci/digest.ts';
 import { isTag, type Tag } from '../../oci/reference.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { type AppEnv, callOf, type RequestContext, repositoryIn } from '../context.ts';
+import { Hono } from '../hono.ts';
 import { answer, answerItems, answerPage, timeOf } from './answers.ts';
 import { operation } from './operation.ts';
 import { pageQueryOf } from './params.ts';

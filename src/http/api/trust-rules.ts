@@ -1,5 +1,5 @@
 /** Routes of the trust rules of an organization, and of those of the registry. */
-import { Hono } from 'hono';
+
 import * as z from 'zod';
 import {
   deleteTrustRule,
@@ -13,6 +13,7 @@ import { PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
 import { type NewTrustRule, newTrustRule, savedTrustRuleSchema, trustRuleSchema } from '../../contract/trust-rules.ts';
 import { parseName } from '../../vocabulary/names.ts';
 import { type AppEnv, callOf, type RequestContext } from '../context.ts';
+import { Hono } from '../hono.ts';
 import { answer, answerNothing, answerPage, timeOf } from './answers.ts';
 import { shownWarnings } from './key-answers.ts';
 import { operation } from './operation.ts';

@@ -1,5 +1,5 @@
 /** Routes of the usage and the quotas of organizations and users, and of the number of pulls of images. */
-import { Hono } from 'hono';
+
 import type * as z from 'zod';
 import {
   getOrganizationUsage,
@@ -29,6 +29,7 @@ import {
 import { parseName } from '../../vocabulary/names.ts';
 import { withFieldsIn } from '../../vocabulary/refusal.ts';
 import { type AppEnv, callOf, type RequestContext, repositoryIn } from '../context.ts';
+import { Hono } from '../hono.ts';
 import { answer, answerItems, dateOf, timeOf } from './answers.ts';
 import { operation } from './operation.ts';
 import { expectedVersion, organizationIn } from './params.ts';

@@ -1,5 +1,5 @@
 /** Routes of users and their invitations. */
-import { Hono } from 'hono';
+
 import * as z from 'zod';
 import {
   type Accepted,
@@ -30,6 +30,7 @@ import {
 import { loginNameOf, parseName } from '../../vocabulary/names.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { type AppEnv, callOf, hostOf, originOf, type RequestContext } from '../context.ts';
+import { Hono } from '../hono.ts';
 import { limitWrongPasswords } from '../limits.ts';
 import { answer, answerNothing, answerPage, timeOf } from './answers.ts';
 import { operation } from './operation.ts';

@@ -1,5 +1,5 @@
 /** Routes that list and replay the deliveries of a webhook. */
-import { Hono } from 'hono';
+
 import type * as z from 'zod';
 import {
   type Attempt,
@@ -20,6 +20,7 @@ import {
 } from '../../contract/webhooks.ts';
 import { withFieldsIn } from '../../vocabulary/refusal.ts';
 import { type AppEnv, callOf, webhookIn } from '../context.ts';
+import { Hono } from '../hono.ts';
 import { limitReplays } from '../limits.ts';
 import { answer, answerPage, timeOf } from './answers.ts';
 import { shownEvent } from './events.ts';

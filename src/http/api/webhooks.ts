@@ -2,7 +2,7 @@
  * Routes of webhooks. Webhooks are created and listed under the registry, an organization or a repository. They are read,
  * changed, tested and deleted by their id. The routes of deliveries are in `webhook-deliveries.ts`.
  */
-import { Hono } from 'hono';
+
 import * as z from 'zod';
 import { INTERNET } from '../../app/call.ts';
 import {
@@ -33,6 +33,7 @@ import {
 import { withFieldsIn } from '../../vocabulary/refusal.ts';
 import { EVERY_TYPE } from '../../vocabulary/webhooks.ts';
 import { type AppEnv, callOf, type RequestContext, repositoryIn, webhookIn } from '../context.ts';
+import { Hono } from '../hono.ts';
 import { limitTestDeliveries } from '../limits.ts';
 import { answer, answerNothing, answerPage, timeOf } from './answers.ts';
 import { operation } from './operation.ts';

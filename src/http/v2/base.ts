@@ -1,8 +1,9 @@
 /** Routes about the registry as a whole: the version check (end-1) and the catalog of repositories. */
-import { Hono } from 'hono';
+
 import { listCatalog } from '../../app/repository-lists.ts';
 import { sendJson } from '../content.ts';
 import { type AppEnv, callOf } from '../context.ts';
+import { Hono } from '../hono.ts';
 import { nextLink, pageSize, single } from '../params.ts';
 
 export const base = new Hono<AppEnv>({ strict: false })

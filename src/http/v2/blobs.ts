@@ -1,9 +1,10 @@
 /** Routes that read and delete blobs by digest (end-2 and end-10). */
-import { Hono } from 'hono';
+
 import { checkBlob, deleteBlob, pullBlob } from '../../app/blobs.ts';
 import { parseDigest } from '../../oci/digest.ts';
 import { sendContent } from '../content.ts';
 import { type AppEnv, contentCallOf, repositoryIn } from '../context.ts';
+import { Hono } from '../hono.ts';
 
 export const blobs = new Hono<AppEnv>({ strict: false })
   .get('/:name{.+}/blobs/:digest', async (c) => {

@@ -1,11 +1,12 @@
 /** Routes that read, push and delete manifests by tag or digest (end-3, end-7 and end-9). */
-import { Hono } from 'hono';
+
 import { checkManifest, deleteManifest, type MovedTags, pullManifest, pushManifest } from '../../app/manifests.ts';
 import { MANIFEST_MAX_BYTES } from '../../oci/manifest.ts';
 import { parseReference, parseReferenceToRead, parseTag, type Reference, type Tag } from '../../oci/reference.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { sendContent } from '../content.ts';
 import { type AppEnv, contentCallOf, repositoryIn } from '../context.ts';
+import { Hono } from '../hono.ts';
 import { chargeReferences } from '../limits.ts';
 import { conditionIn, readBody } from '../params.ts';
 

@@ -1,10 +1,11 @@
 /** The route that lists the referrers of a manifest: manifests whose `subject` is that manifest (end-12). */
-import { Hono } from 'hono';
+
 import { listReferrers } from '../../app/manifests.ts';
 import { parseDigest } from '../../oci/digest.ts';
 import { INDEX_MEDIA_TYPE } from '../../oci/manifest.ts';
 import { sendJson } from '../content.ts';
 import { type AppEnv, contentCallOf, type RequestContext, repositoryIn } from '../context.ts';
+import { Hono } from '../hono.ts';
 import { nextLink, pageSize, single } from '../params.ts';
 
 export const referrers = new Hono<AppEnv>({ strict: false }).get('/:name{.+}/referrers/:digest', async (c) => {

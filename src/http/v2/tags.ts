@@ -1,8 +1,9 @@
 /** The route that lists the tags of a repository (end-8). */
-import { Hono } from 'hono';
+
 import { listTags } from '../../app/manifests.ts';
 import { sendJson } from '../content.ts';
 import { type AppEnv, contentCallOf, repositoryIn } from '../context.ts';
+import { Hono } from '../hono.ts';
 import { nextLink, pageSize, single } from '../params.ts';
 
 export const tags = new Hono<AppEnv>({ strict: false }).get('/:name{.+}/tags/list', async (c) => {

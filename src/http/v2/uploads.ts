@@ -1,5 +1,5 @@
 /** Routes that upload and mount blobs (end-4, end-5, end-6, end-11, end-13 and end-14). */
-import { type Context, Hono } from 'hono';
+import type { Context } from 'hono';
 import {
   appendChunk,
   cancelUpload,
@@ -16,6 +16,7 @@ import { type Digest, isDigest, parseAlgorithm, parseDigest } from '../../oci/di
 import { isRefusal, Refusal } from '../../vocabulary/refusal.ts';
 import { type AppEnv, callOf, contentCallOf, repositoryIn } from '../context.ts';
 import { DoorRefusal } from '../errors.ts';
+import { Hono } from '../hono.ts';
 import { limitUploadStarts } from '../limits.ts';
 import { chunkOf, single } from '../params.ts';
 

@@ -1,10 +1,11 @@
 /** The page of the reader's own account: who they are, their organizations and invitations, how the console looks. */
-import { Hono } from 'hono';
+
 import { type DescribedCaller, describeCaller } from '../../../app/login.ts';
 import { acceptMembership, declineInvitation, listOwnInvitations, type MemberInvitation } from '../../../app/organizations.ts';
 import { hasAccess, providerName } from '../../../app/provider-sign-in.ts';
 import { loginNameOf, parseName } from '../../../vocabulary/names.ts';
 import { type AppEnv, callOf, type RequestContext } from '../../context.ts';
+import { Hono } from '../../hono.ts';
 import { readForm } from '../forms.ts';
 import { Page, render, seeOther } from '../page.tsx';
 import { organizationAt } from '../parts/addresses.ts';

@@ -1,9 +1,10 @@
 /** The page of one access key: what it may do, replacing it, revoking it. It shows the keys of robots, too. */
-import { Hono } from 'hono';
+
 import { type AccessKey, changeKey, getKey, revokeKey, rotateKey } from '../../../app/keys.ts';
 import { shownStatement } from '../../../app/statements.ts';
 import { nameOf, organizationOf } from '../../../vocabulary/names.ts';
 import { type AppEnv, callOf, type RequestContext } from '../../context.ts';
+import { Hono } from '../../hono.ts';
 import { ConfirmKey, confirmedCall } from '../confirmed.tsx';
 import { type Form, readForm, requireConfirmed, versionIn } from '../forms.ts';
 import { KeyState, MadeKey, Once, onceIn } from '../keys.tsx';

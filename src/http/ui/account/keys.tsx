@@ -1,8 +1,9 @@
 /** The list of the reader's access keys, and the form for a new one. */
-import { Hono } from 'hono';
+
 import { type AccessKey, createKey, listKeys } from '../../../app/keys.ts';
 import { describeCaller } from '../../../app/login.ts';
 import { type AppEnv, callOf, type RequestContext } from '../../context.ts';
+import { Hono } from '../../hono.ts';
 import { confirmedCall } from '../confirmed.tsx';
 import { readForm } from '../forms.ts';
 import { KeyTable, MadeKey, NewKeyForm, newKeyIn, onceIn } from '../keys.tsx';

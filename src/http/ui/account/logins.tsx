@@ -1,8 +1,9 @@
 /** How to log in with docker: with an access key, or with a password that expires by itself. */
-import { Hono } from 'hono';
+
 import { createLoginPassword } from '../../../app/login.ts';
 import { loginNameOf } from '../../../vocabulary/names.ts';
 import { type AppEnv, callOf, hostOf, type RequestContext } from '../../context.ts';
+import { Hono } from '../../hono.ts';
 import { limitTokenRequests } from '../../limits.ts';
 import { ConfirmKey, confirmedCall } from '../confirmed.tsx';
 import { readForm } from '../forms.ts';

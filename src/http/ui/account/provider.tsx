@@ -1,5 +1,5 @@
 /** Sign-in by a provider, and linking an identity at a provider to one's account. */
-import { Hono } from 'hono';
+
 import {
   ACCESS_HEADER,
   beginSignIn,
@@ -18,6 +18,7 @@ import {
 import { isRefusal } from '../../../vocabulary/refusal.ts';
 import { arrivalOf } from '../../authenticate.ts';
 import { type AppEnv, callOf, originOf, type RequestContext } from '../../context.ts';
+import { Hono } from '../../hono.ts';
 import { limitTokenRequests } from '../../limits.ts';
 import { readForm } from '../forms.ts';
 import { Page, render, seeOther } from '../page.tsx';

@@ -1,10 +1,11 @@
 /** Signing in with an access key, and signing out. */
-import { Hono } from 'hono';
+
 import { logOutEverywhere } from '../../../app/login.ts';
 import { hasAccess, providerName } from '../../../app/provider-sign-in.ts';
 import { signIn, signOut } from '../../../app/sessions.ts';
 import { arrivalOf } from '../../authenticate.ts';
 import { type AppEnv, callOf, hostOf, originOf, type RequestContext } from '../../context.ts';
+import { Hono } from '../../hono.ts';
 import { guess } from '../../limits.ts';
 import { readForm } from '../forms.ts';
 import { Mark, Page, render, seeOther } from '../page.tsx';

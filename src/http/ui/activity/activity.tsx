@@ -1,11 +1,12 @@
 /** The log of a repository, an organization or the registry: who did what and when. */
-import { type Context, Hono } from 'hono';
+import type { Context } from 'hono';
 import { type ActivityFilter, type LoggedActivity, listActivity } from '../../../app/activity.ts';
 import { activityQuery } from '../../../contract/activity.ts';
 import { parse } from '../../../contract/valid.ts';
 import type { RepositoryName } from '../../../oci/name.ts';
 import { isRefusal, type Refusal } from '../../../vocabulary/refusal.ts';
 import { type AppEnv, callOf, type RequestContext } from '../../context.ts';
+import { Hono } from '../../hono.ts';
 import { limitExpensiveReads } from '../../limits.ts';
 import { render } from '../page.tsx';
 import { withQuery } from '../parts/addresses.ts';

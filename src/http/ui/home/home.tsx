@@ -1,11 +1,12 @@
 /** The page at `/`: what needs attention and what happened last; for a person who is not signed in, what this registry is. */
-import { Hono } from 'hono';
+
 import { listActivity } from '../../../app/activity.ts';
 import { getAttention } from '../../../app/home.ts';
 import { getBudget } from '../../../app/maintenance.ts';
 import { listRepositories } from '../../../app/repository-lists.ts';
 import { listUsage } from '../../../app/usage.ts';
 import type { AppEnv } from '../../context.ts';
+import { Hono } from '../../hono.ts';
 import { render } from '../page.tsx';
 import { viewerCall } from '../viewer.ts';
 import { Dashboard } from './dashboard.tsx';

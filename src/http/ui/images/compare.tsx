@@ -1,10 +1,11 @@
 /** Compares two images of a repository: what somebody must pull who has the first one, and what is configured differently. */
-import { Hono } from 'hono';
+
 import { listTagDetails } from '../../../app/images.ts';
 import { getRepository, type Repository } from '../../../app/repositories.ts';
 import { parseReferenceToRead } from '../../../oci/reference.ts';
 import { isRefusal, type Refusal } from '../../../vocabulary/refusal.ts';
 import { type AppEnv, callOf, type RequestContext, repositoryIn } from '../../context.ts';
+import { Hono } from '../../hono.ts';
 import { render } from '../page.tsx';
 import { repositoryAt, withQuery } from '../parts/addresses.ts';
 import { sentence } from '../parts/form.tsx';

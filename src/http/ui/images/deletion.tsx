@@ -1,10 +1,11 @@
 /** Deletes tags and images: a preview says what would go, and the deletion takes exactly that, or nothing. */
-import { Hono } from 'hono';
+
 import { type DeletionPreview, deleteChosen, previewDeletion } from '../../../app/deletions.ts';
 import { getRepository, type Repository } from '../../../app/repositories.ts';
 import { DELETED_TAGS_MAX } from '../../../vocabulary/images.ts';
 import { isRefusal } from '../../../vocabulary/refusal.ts';
 import { type AppEnv, callOf, type RequestContext, repositoryIn } from '../../context.ts';
+import { Hono } from '../../hono.ts';
 import { chargeReferences } from '../../limits.ts';
 import { type Form, readForm } from '../forms.ts';
 import { render, seeOther } from '../page.tsx';

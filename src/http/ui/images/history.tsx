@@ -1,5 +1,5 @@
 /** The history of a tag: what it named, when, and by whom; and the way back. */
-import { Hono } from 'hono';
+
 import { may } from '../../../app/access.ts';
 import { getRepository, type Repository } from '../../../app/repositories.ts';
 import { listTagHistory, rollBackTag, type ShownTagChange } from '../../../app/tags.ts';
@@ -7,6 +7,7 @@ import { parseCondition } from '../../../oci/condition.ts';
 import { isTag, type Tag } from '../../../oci/reference.ts';
 import { Refusal } from '../../../vocabulary/refusal.ts';
 import { type AppEnv, callOf, type RequestContext, repositoryIn } from '../../context.ts';
+import { Hono } from '../../hono.ts';
 import { type Form, readForm } from '../forms.ts';
 import { render, seeOther } from '../page.tsx';
 import { imageAt, repositoryAt, tagAt, withQuery } from '../parts/addresses.ts';

@@ -1,11 +1,12 @@
 /** The page of an image, by tag or by digest: its platforms, how to pull it, and what it consists of. */
-import { Hono } from 'hono';
+
 import { may } from '../../../app/access.ts';
 import type { WholeImageDetails } from '../../../app/images.ts';
 import { getRepository } from '../../../app/repositories.ts';
 import { readImageConfig } from '../../../oci/image-config.ts';
 import { parseReferenceToRead } from '../../../oci/reference.ts';
 import { type AppEnv, callOf, type RequestContext, repositoryIn } from '../../context.ts';
+import { Hono } from '../../hono.ts';
 import { render } from '../page.tsx';
 import { imageAt, repositoryAt, tagAt, withQuery } from '../parts/addresses.ts';
 import { type Platform, platformText } from '../parts/platform.ts';

@@ -1,10 +1,11 @@
 /** The manifest of an image as it was pushed, with links to what it lists. */
-import { Hono } from 'hono';
+
 import { readManifest } from '../../../app/images.ts';
 import { getRepository } from '../../../app/repositories.ts';
 import { parseDigest } from '../../../oci/digest.ts';
 import { isManifestMediaType } from '../../../oci/manifest.ts';
 import { type AppEnv, callOf, originOf, repositoryIn } from '../../context.ts';
+import { Hono } from '../../hono.ts';
 import { render } from '../page.tsx';
 import { imageAt } from '../parts/addresses.ts';
 import { Bytes, Command, Foreign } from '../parts/text.tsx';

@@ -1,5 +1,5 @@
 /** What is attached to an image, to look at: an SBOM with its packages and licences, an attestation or a signature as text. */
-import { Hono } from 'hono';
+
 import { readBlobText } from '../../../app/attachments.ts';
 import { getWholeImage, type WholeImageDetails } from '../../../app/images.ts';
 import { getRepository, type Repository } from '../../../app/repositories.ts';
@@ -9,6 +9,7 @@ import { type Digest as DigestText, parseDigest } from '../../../oci/digest.ts';
 import { ATTACHMENT_MAX_BYTES } from '../../../vocabulary/images.ts';
 import { isRefusal } from '../../../vocabulary/refusal.ts';
 import { type AppEnv, callOf, hostOf, type RequestContext, repositoryIn } from '../../context.ts';
+import { Hono } from '../../hono.ts';
 import { render } from '../page.tsx';
 import { imageAt, repositoryAt, withQuery } from '../parts/addresses.ts';
 import { Bytes, bytesText, Command, Digest, Foreign } from '../parts/text.tsx';

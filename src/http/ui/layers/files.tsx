@@ -1,10 +1,11 @@
 /** The files of a layer. */
-import { Hono } from 'hono';
+
 import { type LayerFiles, listLayerFiles, type TarEntry } from '../../../app/layer-files.ts';
 import { getRepository, type Repository } from '../../../app/repositories.ts';
 import { parseDigest } from '../../../oci/digest.ts';
 import { isRefusal, type Refusal } from '../../../vocabulary/refusal.ts';
 import { type AppEnv, callOf, type RequestContext, repositoryIn } from '../../context.ts';
+import { Hono } from '../../hono.ts';
 import { render } from '../page.tsx';
 import { repositoryAt } from '../parts/addresses.ts';
 import { Notice, sentence } from '../parts/form.tsx';

@@ -1,5 +1,5 @@
 /** The lifecycle rules of a repository: read, save, preview, run and delete them. */
-import { type Context, Hono } from 'hono';
+import type { Context } from 'hono';
 import {
   deleteLifecycle,
   getLifecycle,
@@ -11,6 +11,7 @@ import {
 import { getRepository } from '../../../app/repositories.ts';
 import { isRefusal } from '../../../vocabulary/refusal.ts';
 import { type AppEnv, callOf, type RequestContext, repositoryIn } from '../../context.ts';
+import { Hono } from '../../hono.ts';
 import { readForm, versionIn } from '../forms.ts';
 import { render, seeOther } from '../page.tsx';
 import { repositoryAt } from '../parts/addresses.ts';

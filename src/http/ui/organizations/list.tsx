@@ -1,5 +1,5 @@
 /** The organizations of the reader, a new one, and the first page of each: its repositories. */
-import { Hono } from 'hono';
+
 import {
   getOrganization,
   listOrganizations,
@@ -12,6 +12,7 @@ import type { ListedRepository } from '../../../app/repositories.ts';
 import { listRepositories } from '../../../app/repository-lists.ts';
 import { nameOf, parseName } from '../../../vocabulary/names.ts';
 import { type AppEnv, callOf, type RequestContext } from '../../context.ts';
+import { Hono } from '../../hono.ts';
 import { type Form, named, readForm } from '../forms.ts';
 import { Page, render, seeOther } from '../page.tsx';
 import { organizationAt, repositoryAt, withQuery } from '../parts/addresses.ts';

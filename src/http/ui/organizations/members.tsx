@@ -1,5 +1,5 @@
 /** The members of an organization: roles, invitations, removing and leaving. */
-import { Hono } from 'hono';
+
 import {
   listInvitations,
   listMembers,
@@ -12,6 +12,7 @@ import {
 import { inviteUser } from '../../../app/people.ts';
 import { nameOf, parseName } from '../../../vocabulary/names.ts';
 import { type AppEnv, callOf, type RequestContext } from '../../context.ts';
+import { Hono } from '../../hono.ts';
 import { type Form, named, readForm } from '../forms.ts';
 import { InvitationLink } from '../invitation.tsx';
 import { render, seeOther } from '../page.tsx';

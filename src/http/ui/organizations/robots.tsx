@@ -1,10 +1,11 @@
 /** The robots of an organization, and the page of one robot: its keys and its rights. */
-import { Hono } from 'hono';
+
 import { type AccessKey, createRobotKey, listRobotKeys } from '../../../app/keys.ts';
 import { deleteRobot, getRobot, listRobots, putRobot, type Robot } from '../../../app/organizations.ts';
 import { getPolicy, type Policy } from '../../../app/policies.ts';
 import { loginNameOf, parseName } from '../../../vocabulary/names.ts';
 import { type AppEnv, callOf, type RequestContext } from '../../context.ts';
+import { Hono } from '../../hono.ts';
 import { confirmedCall } from '../confirmed.tsx';
 import { type Form, named, readForm, versionIn } from '../forms.ts';
 import { KeyTable, MadeKey, NewKeyForm, newKeyIn, onceIn } from '../keys.tsx';

@@ -1,7 +1,8 @@
 /** The settings of an organization: its description, and its deletion. */
-import { Hono } from 'hono';
+
 import { deleteOrganization, describeOrganization, getOrganization, type Organization } from '../../../app/organizations.ts';
 import { type AppEnv, callOf, type RequestContext } from '../../context.ts';
+import { Hono } from '../../hono.ts';
 import { readForm, requireConfirmed, versionIn } from '../forms.ts';
 import { render, seeOther } from '../page.tsx';
 import { organizationAt } from '../parts/addresses.ts';

@@ -1,5 +1,5 @@
 /** The teams of an organization, and the page of one team: its members and its rights. */
-import { Hono } from 'hono';
+
 import {
   addTeamMember,
   deleteTeam,
@@ -13,6 +13,7 @@ import {
 import { getPolicy, type Policy } from '../../../app/policies.ts';
 import { nameOf, parseName } from '../../../vocabulary/names.ts';
 import { type AppEnv, callOf, type RequestContext } from '../../context.ts';
+import { Hono } from '../../hono.ts';
 import { named, readForm, versionIn } from '../forms.ts';
 import { render, seeOther } from '../page.tsx';
 import { organizationAt } from '../parts/addresses.ts';

@@ -1,11 +1,12 @@
 /** The page of one trust rule: whose jobs it admits, what they may do, and the workflow that uses it. */
-import { Hono } from 'hono';
+
 import { deleteTrustRule, getTrustRule, putTrustRule, ruleSubject, type TrustRule } from '../../../app/trust-rules.ts';
 import type { NewTrustRule } from '../../../contract/trust-rules.ts';
 import { parseStrictJson } from '../../../oci/json.ts';
 import { parseName } from '../../../vocabulary/names.ts';
 import { Refusal } from '../../../vocabulary/refusal.ts';
 import { type AppEnv, callOf, hostOf, type RequestContext } from '../../context.ts';
+import { Hono } from '../../hono.ts';
 import { type Form, readForm, requireConfirmed, versionIn } from '../forms.ts';
 import { render, seeOther } from '../page.tsx';
 import { organizationAt } from '../parts/addresses.ts';

@@ -1,8 +1,9 @@
 /** The trust rules of an organization, and the form that makes one for a CI platform. */
-import { Hono } from 'hono';
+
 import { listTrustRules, putTrustRule, ruleSubject, type TrustRule } from '../../../app/trust-rules.ts';
 import { parseName } from '../../../vocabulary/names.ts';
 import { type AppEnv, callOf, type RequestContext } from '../../context.ts';
+import { Hono } from '../../hono.ts';
 import { type Form, named, readForm } from '../forms.ts';
 import { render, seeOther } from '../page.tsx';
 import { organizationAt } from '../parts/addresses.ts';

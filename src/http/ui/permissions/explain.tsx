@@ -1,5 +1,5 @@
 /** The page that answers why somebody can, or cannot, do something in a repository. */
-import { Hono } from 'hono';
+
 import type { FC } from 'hono/jsx';
 import { explain } from '../../../app/policies.ts';
 import { getRepository, type Repository } from '../../../app/repositories.ts';
@@ -8,6 +8,7 @@ import { parse } from '../../../contract/valid.ts';
 import { ACTIONS } from '../../../vocabulary/actions.ts';
 import { isRefusal } from '../../../vocabulary/refusal.ts';
 import { type AppEnv, callOf, type RequestContext, repositoryIn } from '../../context.ts';
+import { Hono } from '../../hono.ts';
 import { render } from '../page.tsx';
 import { repositoryAt, withQuery } from '../parts/addresses.ts';
 import { Input, Refusals, type Refused, Select, sentence } from '../parts/form.tsx';

@@ -1,5 +1,5 @@
 /** Who may use a repository, and the forms that give and take rights. Nothing is saved before its effects were shown. */
-import { Hono } from 'hono';
+
 import { grantsIn, listGrantsElsewhere, withoutPrincipal, withPreset } from '../../../app/grants.ts';
 import { getPolicy, previewPolicy, savePolicy } from '../../../app/policies.ts';
 import { getRepository } from '../../../app/repositories.ts';
@@ -9,6 +9,7 @@ import { PRESETS, type Preset } from '../../../vocabulary/actions.ts';
 import { isPrincipal } from '../../../vocabulary/names.ts';
 import { invalidInput } from '../../../vocabulary/refusal.ts';
 import { type AppEnv, callOf, type RequestContext, repositoryIn } from '../../context.ts';
+import { Hono } from '../../hono.ts';
 import { Form, readForm, versionIn } from '../forms.ts';
 import { render, seeOther } from '../page.tsx';
 import { repositoryAt } from '../parts/addresses.ts';

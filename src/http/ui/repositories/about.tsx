@@ -1,10 +1,11 @@
 /** What a repository is about: its overview, which was rendered when it was saved, and its figures. */
-import { Hono } from 'hono';
+
 import { raw } from 'hono/html';
 import { getStars, listComments } from '../../../app/comments.ts';
 import { changeRepository, getOverview, getRepository, previewOverview, type Repository } from '../../../app/repositories.ts';
 import { settings } from '../../../env.ts';
 import { type AppEnv, callOf, type RequestContext, repositoryIn } from '../../context.ts';
+import { Hono } from '../../hono.ts';
 import { readForm, versionIn } from '../forms.ts';
 import { render, seeOther } from '../page.tsx';
 import { repositoryAt, withQuery } from '../parts/addresses.ts';

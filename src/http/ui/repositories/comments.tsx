@@ -1,8 +1,9 @@
 /** What the forms for stars and comments on the page about a repository do. */
-import { Hono } from 'hono';
+
 import { changeComment, deleteComment, postComment, putStar } from '../../../app/comments.ts';
 import { Refusal } from '../../../vocabulary/refusal.ts';
 import { type AppEnv, callOf, type RequestContext, repositoryIn } from '../../context.ts';
+import { Hono } from '../../hono.ts';
 import { readForm } from '../forms.ts';
 import { render, seeOther } from '../page.tsx';
 import { repositoryAt, withQuery } from '../parts/addresses.ts';

@@ -1,8 +1,9 @@
 /** The list of repositories that the reader may pull. */
-import { Hono } from 'hono';
+
 import type { ListedRepository } from '../../../app/repositories.ts';
 import { listRepositories } from '../../../app/repository-lists.ts';
 import type { AppEnv, RequestContext } from '../../context.ts';
+import { Hono } from '../../hono.ts';
 import { Page, render } from '../page.tsx';
 import { repositoryAt, withQuery } from '../parts/addresses.ts';
 import { type Column, Empty, Pager, RowName, Table } from '../parts/table.tsx';

@@ -1,8 +1,9 @@
 /** The form that creates a repository. */
-import { Hono } from 'hono';
+
 import { putRepository } from '../../../app/repositories.ts';
 import { parseRepositoryName } from '../../../oci/name.ts';
 import { type AppEnv, callOf, type RequestContext } from '../../context.ts';
+import { Hono } from '../../hono.ts';
 import { type Form, readForm } from '../forms.ts';
 import { Page, render, seeOther } from '../page.tsx';
 import { repositoryAt } from '../parts/addresses.ts';

@@ -1,11 +1,12 @@
 /** The settings of a repository: its description, its visibility, which tags are immutable, and its deletion. */
-import { Hono } from 'hono';
+
 import { type Preview, previewVisibility } from '../../../app/policies.ts';
 import { changeRepository, deleteRepository, getRepository } from '../../../app/repositories.ts';
 import { getTagMutability, putTagMutability } from '../../../app/tags.ts';
 import type { Mutability } from '../../../vocabulary/mutability.ts';
 import { withFieldsIn } from '../../../vocabulary/refusal.ts';
 import { type AppEnv, callOf, type RequestContext, repositoryIn } from '../../context.ts';
+import { Hono } from '../../hono.ts';
 import { type Form, readForm, requireConfirmed, versionIn } from '../forms.ts';
 import { render, seeOther } from '../page.tsx';
 import { repositoryAt } from '../parts/addresses.ts';

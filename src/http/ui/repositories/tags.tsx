@@ -1,10 +1,11 @@
 /** The first page of a repository: its tags, or, if there are none, how to push the first image. */
-import { Hono } from 'hono';
+
 import { listTagDetails, type TagDetails } from '../../../app/images.ts';
 import { getRepository, type Repository } from '../../../app/repositories.ts';
 import { attachedTo } from '../../../oci/attachment.ts';
 import { TAG_ORDERS, type TagOrder } from '../../../vocabulary/images.ts';
 import { type AppEnv, callOf, hostOf, type RequestContext, repositoryIn } from '../../context.ts';
+import { Hono } from '../../hono.ts';
 import { render } from '../page.tsx';
 import { repositoryAt, withQuery } from '../parts/addresses.ts';
 import { pullCommands } from '../parts/pull-commands.ts';

@@ -1,5 +1,5 @@
 /** Deleted repositories, with restore and delete for good. */
-import { type Context, Hono } from 'hono';
+import type { Context } from 'hono';
 import {
   type DeletedRepository,
   getDeletedRepository,
@@ -8,6 +8,7 @@ import {
   restoreRepository,
 } from '../../../app/trash.ts';
 import { type AppEnv, callOf, type RequestContext } from '../../context.ts';
+import { Hono } from '../../hono.ts';
 import { readForm, requireConfirmed } from '../forms.ts';
 import { Page, render, seeOther } from '../page.tsx';
 import { repositoryAt } from '../parts/addresses.ts';

@@ -1,5 +1,5 @@
 /** The trash of a repository: its deleted tags and images, with restore and delete for good. */
-import { type Context, Hono } from 'hono';
+import type { Context } from 'hono';
 import { may } from '../../../app/access.ts';
 import { getRepository, type Repository } from '../../../app/repositories.ts';
 import {
@@ -15,6 +15,7 @@ import { type Digest, isDigest } from '../../../oci/digest.ts';
 import { isTag, type Tag } from '../../../oci/reference.ts';
 import { Refusal } from '../../../vocabulary/refusal.ts';
 import { type AppEnv, callOf, type RequestContext, repositoryIn } from '../../context.ts';
+import { Hono } from '../../hono.ts';
 import { readForm, requireConfirmed } from '../forms.ts';
 import { render, seeOther } from '../page.tsx';
 import { repositoryAt, withQuery } from '../parts/addresses.ts';

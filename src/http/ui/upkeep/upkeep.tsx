@@ -1,7 +1,8 @@
 /** The health of the registry: the collector, the scrub, the check of consistency, and the budget of background jobs. */
-import { type Context, Hono } from 'hono';
+import type { Context } from 'hono';
 import { checkConsistency, collectNow, type Finding, getBudget, getMaintenance, scrubNow } from '../../../app/maintenance.ts';
 import { type AppEnv, callOf, type RequestContext } from '../../context.ts';
+import { Hono } from '../../hono.ts';
 import { readForm } from '../forms.ts';
 import { Page, render, seeOther } from '../page.tsx';
 import { imageAt, repositoryAt, tagAt } from '../parts/addresses.ts';

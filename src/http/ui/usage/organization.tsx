@@ -1,5 +1,5 @@
 /** The usage of an organization, for its owners, and its limit, which administrators set. */
-import { type Context, Hono } from 'hono';
+import type { Context } from 'hono';
 import type { FC } from 'hono/jsx';
 import {
   getOrganizationUsage,
@@ -10,6 +10,7 @@ import {
 } from '../../../app/usage.ts';
 import { invalidInput } from '../../../vocabulary/refusal.ts';
 import { type AppEnv, callOf, type RequestContext } from '../../context.ts';
+import { Hono } from '../../hono.ts';
 import { type Form, readForm, versionIn } from '../forms.ts';
 import { OrganizationPage, organizationIn } from '../organizations/frame.tsx';
 import { render, seeOther } from '../page.tsx';

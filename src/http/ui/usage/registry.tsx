@@ -1,8 +1,9 @@
 /** The usage of the registry, for administrators. */
-import { Hono } from 'hono';
+
 import { type BudgetState, getBudget, getMaintenance } from '../../../app/maintenance.ts';
 import { type LargeRepository, listLargest, listUsage, type TotalUsage, type Usage, usageCursor } from '../../../app/usage.ts';
 import { type AppEnv, callOf, type RequestContext } from '../../context.ts';
+import { Hono } from '../../hono.ts';
 import { Page, render } from '../page.tsx';
 import { withQuery } from '../parts/addresses.ts';
 import { FREE_STORAGE, Meter, metersOfBudget } from '../parts/meter.tsx';

@@ -1,10 +1,11 @@
 /** The page of one user, for administrators. */
-import { Hono } from 'hono';
+
 import { type AccessKey, listKeys } from '../../../app/keys.ts';
 import { changeUser, getUser, logOutUser, openInvitation, type User } from '../../../app/people.ts';
 import { parseName } from '../../../vocabulary/names.ts';
 import { Refusal } from '../../../vocabulary/refusal.ts';
 import { type AppEnv, callOf, type RequestContext } from '../../context.ts';
+import { Hono } from '../../hono.ts';
 import { type Form, readForm, versionIn } from '../forms.ts';
 import { InvitationLink } from '../invitation.tsx';
 import { KeyTable } from '../keys.tsx';

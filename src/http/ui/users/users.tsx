@@ -1,8 +1,9 @@
 /** The users of the registry, for administrators: their list, and the invitation of a new one. */
-import { Hono } from 'hono';
+
 import { inviteUser, listUsers, type User } from '../../../app/people.ts';
 import { parseName } from '../../../vocabulary/names.ts';
 import type { AppEnv, RequestContext } from '../../context.ts';
+import { Hono } from '../../hono.ts';
 import { readForm } from '../forms.ts';
 import { InvitationLink } from '../invitation.tsx';
 import { Page, render } from '../page.tsx';

@@ -1,8 +1,9 @@
 /** One delivery of a webhook: what was sent, and each attempt with its answer. */
-import { Hono } from 'hono';
+
 import { getPayload, type Payload } from '../../../app/payloads.ts';
 import { type Attempt, type Delivery, getDelivery, replayDelivery, type Webhook } from '../../../app/subscriptions.ts';
 import { type AppEnv, callOf, type RequestContext, webhookIn } from '../../context.ts';
+import { Hono } from '../../hono.ts';
 import { limitReplays } from '../../limits.ts';
 import { readForm } from '../forms.ts';
 import { render, seeOther } from '../page.tsx';

@@ -1,8 +1,9 @@
 /** The webhooks of a repository, an organization or the registry, and the form for a new one. */
-import { type Context, Hono } from 'hono';
+import type { Context } from 'hono';
 import { createWebhook, listWebhooks, type Webhook } from '../../../app/subscriptions.ts';
 import type { NewWebhook } from '../../../contract/webhooks.ts';
 import { type AppEnv, callOf, type RequestContext } from '../../context.ts';
+import { Hono } from '../../hono.ts';
 import { readForm } from '../forms.ts';
 import { Once, onceIn } from '../keys.tsx';
 import { render } from '../page.tsx';

@@ -1,5 +1,5 @@
 /** A webhook: its state and deliveries, and the forms that test, change, enable, disable and delete it. */
-import { type Context, Hono } from 'hono';
+import type { Context } from 'hono';
 import { INTERNET } from '../../../app/call.ts';
 import {
   changeWebhook,
@@ -12,6 +12,7 @@ import {
 } from '../../../app/subscriptions.ts';
 import type { WebhookChange } from '../../../contract/webhooks.ts';
 import { type AppEnv, callOf, webhookIn } from '../../context.ts';
+import { Hono } from '../../hono.ts';
 import { limitReplays, limitTestDeliveries } from '../../limits.ts';
 import { type Form, readForm, requireConfirmed, versionIn } from '../forms.ts';
 import type { NoticeName } from '../notices.ts';
