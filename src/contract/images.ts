@@ -127,12 +127,15 @@ export const imageDetails = z.strictObject({
         sharedBy: z
           .nullable(z.int())
           .describe(
-            `Images of this repository that have the layer, this one included; ${SHARED_MAX} stands for ${SHARED_MAX} or ` +
-              'more. Null: not counted',
+            'Images of this repository that have the layer, this one included; `sharedMax` stands for as many or more. Null: ' +
+              'not counted',
           ),
       }),
     )
     .describe('In their order, up to 500'),
+  sharedMax: z
+    .int()
+    .describe(`How many images are counted for a layer: ${SHARED_MAX}, and fewer for an image of more than 15 layers`),
   bytesInAll: bytes.describe('Bytes of all blobs, each once; of an index with those of its images. Null: too many to count'),
   bytesAlone: bytes.describe('Bytes of these that no other image of this repository needs'),
   referrerList: z

@@ -96,10 +96,11 @@ export const images = new Hono<AppEnv>({ strict: false })
     }),
     async (c) => {
       const image = await getImage(callOf(c), repositoryIn(c), parseReferenceToRead(c.req.param('digest') ?? ''));
-      const { annotations, config, layers, bytesInAll, bytesAlone, referrerList, attestationList, truncated } = image;
+      const { annotations, config, layers, sharedMax, bytesInAll, bytesAlone } = image;
+      const { referrerList, attestationList, truncated } = image;
       return answer({
         ...shownImage(image),
-        ...{ annotations, config, layers, bytesInAll, bytesAlone, referrerList, attestationList, truncated },
+        ...{ annotations, config, layers, sharedMax, bytesInAll, bytesAlone, referrerList, attestationList, truncated },
       });
     },
   )

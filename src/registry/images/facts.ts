@@ -45,13 +45,20 @@ export const ENTRIES_MAX = 64;
 const FIELD_MAX = 64;
 
 const quoted = (texts: readonly string[]) => texts.map((text) => `'${text}'`).join(', ');
-const INDEX_TYPES = quoted(MANIFEST_MEDIA_TYPES.filter(isIndexMediaType));
+/** The media types of indexes, as a list for SQL. */
+export const INDEX_TYPES = quoted(MANIFEST_MEDIA_TYPES.filter(isIndexMediaType));
+
+/** SQL: whether the descriptor is of a layer that registries do not store. */
+export const isForeign = (descriptor: string) =>
+  `${descriptor} ->> 'mediaType' GLOB '*.nondistributable.v1.tar*' OR ${descriptor} ->> 'mediaType' GLOB '*.rootfs.foreign.diff.tar*'`;
 
 /** SQL on manifest `m`: the digests and sizes of the blobs that the document in its row references, each once. */
-const PARTS = `SELECT m.content ->> '$.config.digest' AS digest, m.content ->> '$.config.size' AS size
-  UNION SELECT value ->> 'digest', value ->> 'size' FROM json_each(m.content, '$.layers') WHERE NOT (
-    value ->> 'mediaType' GLOB '*.nondistributable.v1.tar*' OR value ->> 'mediaType' GLOB '*.rootfs.foreign.diff.tar*')
-  UNION SELECT value ->> 'digest', value ->> 'size' FROM json_each(m.content, '$.manifests')
+export const partsOf = (
+  m: string,
+) => `SELECT ${m}.content ->> '$.config.digest' AS digest, ${m}.content ->> '$.config.size' AS size
+  UNION SELECT value ->> 'digest', value ->> 'size' FROM json_each(${m}.content, '$.layers') 
+    WHERE NOT (${isForeign('value')})
+  UNION SELECT value ->> 'digest', value ->> 'size' FROM json_each(${m}.content, '$.manifests')
     WHERE value ->> 'mediaType' NOT IN (${quoted(MANIFEST_MEDIA_TYPES)})`;
 
 /**
@@ -59,7 +66,7 @@ const PARTS = `SELECT m.content ->> '$.config.digest' AS digest, m.content ->> '
  * document is not in the row.
  */
 export const contentSize = (m: string) => `coalesce(${m}.content_size, (
-    SELECT CAST(min(total(size), ${Number.MAX_SAFE_INTEGER}) AS INTEGER) FROM (${PARTS.replaceAll('m.content', `${m}.content`)})
+    SELECT CAST(min(total(size), ${Number.MAX_SAFE_INTEGER}) AS INTEGER) FROM (${partsOf(m)})
     WHERE digest IS NOT NULL AND ${m}.content IS NOT NULL HAVING ${m}.content IS NOT NULL))`;
 
 const field = (name: string) => `substr(value ->> '$.platform.${name}', 1, ${FIELD_MAX})`;

@@ -14,14 +14,17 @@ import { REPOSITORY_ID } from '../repositories/repositories.ts';
 import { type Blob, type ImageDocument, platformInConfig, readDocument } from './document.ts';
 import { contentSize, type Platform, platformOf } from './facts.ts';
 import { IMAGE, type ImageRow, imageOf, type ListedImage } from './image-list.ts';
+import { bytesAloneIn, found, indexSums, type SharedPart, sharing } from './sharing.ts';
 
 type Stores = Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'>;
 
 export interface Image extends ListedImage {
   annotations: Record<string, string>;
   config: Blob | null;
-  /** `sharedBy`: manifests of the repository with the layer, this one included, up to `SHARED_MAX`; `null`: not counted. */
+  /** `sharedBy`: manifests of the repository with the layer, this one included, up to `sharedMax`; `null`: not counted. */
   layers: (Blob & { sharedBy: number | null })[];
+  /** Manifests that are counted for a layer: few for an image of many layers, and up to `SHARED_MAX`. */
+  sharedMax: number;
   /** Bytes of all blobs, those of listed images included, each once; `null`: too many to count. */
   bytesInAll: number | null;
   /** Those of them that no other manifest of the repository references. */
@@ -41,11 +44,6 @@ export interface WholeImage extends Image {
   attachedTags: { tag: Tag; digest: Digest }[];
 }
 
-/** Layers whose sharing is counted: each takes some rows. */
-const COUNTED_LAYERS_MAX = 100;
-/** Images of an index, and blobs of an image, whose bytes are summed. */
-const SUMMED_IMAGES_MAX = 64;
-const SUMMED_BLOBS_MAX = 1000;
 const REFERRERS_SHOWN = 20;
 
 /** SQL: the digest that `:reference` names. */
@@ -54,42 +52,6 @@ function digestSql({ tag }: Reference): string {
     ? ':reference'
     : `(SELECT digest FROM tags WHERE repository_id = ${REPOSITORY_ID} AND name = :reference)`;
 }
-
-const found = (digest: string) => `FROM manifests m WHERE m.repository_id = ${REPOSITORY_ID} AND m.digest = ${digest}
-  AND m.object_key IS NOT ''`;
-
-/** SQL: layers with the number of manifests that have them. */
-const sharing = (digest: string) => `SELECT l.digest, (SELECT count(*) FROM (SELECT 1 FROM manifest_references x
-    WHERE x.repository_id = ${REPOSITORY_ID} AND x.child = l.digest LIMIT ${SHARED_MAX})) AS sharedBy
-  FROM (SELECT DISTINCT value ->> 'digest' AS digest
-    FROM (SELECT m.content ${found(digest)}) c, json_each(c.content, '$.layers')
-    LIMIT ${COUNTED_LAYERS_MAX}) l`;
-
-/**
- * SQL: `inAll`, the bytes of all blobs of a manifest and of the manifests that it lists, and `alone`, the bytes of those blobs
- * that no other manifest needs. There is no row if the manifests or blobs are too many to count, or if a document is in R2.
- */
-const sums = (digest: string) => `WITH own AS MATERIALIZED (
-    SELECT m.digest ${found(digest)}
-    UNION SELECT value ->> 'digest' FROM (SELECT m.content ${found(digest)}) c, json_each(c.content, '$.manifests')
-    LIMIT ${SUMMED_IMAGES_MAX + 1}),
-  parts AS MATERIALIZED (
-    SELECT DISTINCT j.value AS digest FROM own
-    CROSS JOIN manifests p ON p.repository_id = ${REPOSITORY_ID} AND p.digest = own.digest
-    CROSS JOIN json_each((SELECT json_group_array(d) FROM (
-      SELECT p.content ->> '$.config.digest' AS d
-      UNION ALL SELECT value ->> 'digest' FROM json_each(p.content, '$.layers')
-      UNION ALL SELECT value ->> 'digest' FROM json_each(p.content, '$.manifests')) WHERE d IS NOT NULL)) j
-    LIMIT ${SUMMED_BLOBS_MAX + 1})
-  SELECT sum(size) AS inAll, sum(size) FILTER (WHERE alone) AS alone FROM (
-    SELECT b.size, NOT EXISTS (SELECT 1 FROM manifest_references x WHERE x.repository_id = l.repository_id
-      AND x.child = b.digest AND x.parent NOT IN (SELECT digest FROM own)) AS alone
-    FROM parts CROSS JOIN blobs b ON b.digest = parts.digest
-    CROSS JOIN repository_blobs l ON l.digest = b.digest AND l.repository_id = ${REPOSITORY_ID})
-  WHERE (SELECT count(*) FROM own) <= ${SUMMED_IMAGES_MAX} AND (SELECT count(*) FROM parts) <= ${SUMMED_BLOBS_MAX}
-    AND NOT EXISTS (SELECT 1 FROM own CROSS JOIN manifests p ON p.repository_id = ${REPOSITORY_ID} AND p.digest = own.digest
-      WHERE p.content IS NULL)
-  HAVING count(*) > 0`;
 
 const REFERRERS = (digest: string) => `SELECT digest, artifact_type AS artifactType, media_type AS mediaType, size
   FROM manifests INDEXED BY manifests_by_subject WHERE repository_id = ${REPOSITORY_ID} AND subject = ${digest}
@@ -148,8 +110,8 @@ async function describe(
      ${found(digest)}`,
     parameters,
   );
-  const shared = batch.query<{ digest: Digest; sharedBy: number }>(sharing(digest), parameters);
-  const bytes = batch.query<{ inAll: number | null; alone: number | null }>(sums(digest), parameters);
+  const shared = batch.query<SharedPart>(sharing(digest), parameters);
+  const sums = batch.query<{ inAll: number | null; alone: number | null }>(indexSums(digest), parameters);
   const referrers = batch.query<Image['referrerList'][number]>(REFERRERS(digest), parameters);
   const attached = isWhole ? batch.query<WholeImage['attachedTags'][number]>(attachedTo(digest), parameters) : null;
   const results = await batch.commit();
@@ -157,8 +119,8 @@ async function describe(
   const text = row && (row.content ?? (await readText(env, row.objectKey ?? '')));
   if (!row || text === null) throw unknownManifest(repository, reference);
   const document = readDocument(text);
-  const sharedBy = new Map(results.of(shared).map((layer) => [layer.digest, layer.sharedBy]));
-  const sum = results.first(bytes);
+  const parts = results.of(shared);
+  const sharedBy = new Map(parts.map((part) => [part.digest, part.sharedBy]));
   const listed = imageOf(row);
   const configText = listed.kind === 'index' || row.configKey === null ? null : await readText(env, row.configKey);
   const isNew = listed.kind === 'image' && row.platform === null && configText !== null;
@@ -169,14 +131,24 @@ async function describe(
     annotations: document.annotations,
     config: document.config,
     layers: document.layers.map((layer) => ({ ...layer, sharedBy: sharedBy.get(layer.digest) ?? null })),
-    bytesInAll: sum?.inAll ?? null,
-    bytesAlone: sum ? (sum.alone ?? 0) : null,
+    sharedMax: parts[0]?.most ?? SHARED_MAX,
+    ...(listed.kind === 'index' ? bytesOfIndex(results.first(sums)) : bytesOfImage(listed, parts)),
     referrerList: results.of(referrers),
     attestationList: document.entries.filter(({ attests }) => attests).map(({ digest, about }) => ({ digest, about })),
     truncated: document.truncated,
     configText,
     attachedTags: attached === null ? [] : results.of(attached),
   };
+}
+
+type Bytes = Pick<Image, 'bytesInAll' | 'bytesAlone'>;
+
+function bytesOfIndex(sums: { inAll: number | null; alone: number | null } | null): Bytes {
+  return sums ? { bytesInAll: sums.inAll, bytesAlone: sums.alone ?? 0 } : { bytesInAll: null, bytesAlone: null };
+}
+
+function bytesOfImage({ size }: ListedImage, parts: readonly SharedPart[]): Bytes {
+  return { bytesInAll: size, bytesAlone: size !== null && parts.length === 0 && size > 0 ? null : bytesAloneIn(parts) };
 }
 
 /** Adds the platforms of an index that is too long for lists. */

@@ -2,7 +2,6 @@
 import type { FC } from 'hono/jsx';
 import type { WholeImageDetails } from '../../../app/images.ts';
 import { alignHistory, type BuildRow, type ImageConfig, type Misfit, type Step } from '../../../oci/image-config.ts';
-import { SHARED_MAX } from '../../../vocabulary/images.ts';
 import { repositoryAt } from '../parts/addresses.ts';
 import { type Column, Table } from '../parts/table.tsx';
 import { Bar, Bytes, bytesText, countText, Digest, Foreign } from '../parts/text.tsx';
@@ -17,7 +16,7 @@ const STEPS_LENGTH_MAX = 20_000;
 const STEP_MAX = 4000;
 
 export const Layers: FC<{ name: string; image: WholeImageDetails; config: ImageConfig | null }> = ({ name, image, config }) => {
-  const { layers, kind, truncated } = image;
+  const { layers, kind, truncated, sharedMax } = image;
   const { rows, misfit } = alignHistory(kind === 'image' ? (config?.history ?? []) : [], layers, !truncated);
   const shown = rows.slice(0, ROWS_MAX);
   const largest = Math.max(1, ...layers.map(({ size }) => size));
@@ -33,7 +32,7 @@ export const Layers: FC<{ name: string; image: WholeImageDetails; config: ImageC
       ) : (
         <Table
           caption="Layers, the lowest first"
-          columns={columnsOf({ name, largest, length, isArtifact: kind === 'artifact' })}
+          columns={columnsOf({ name, largest, length, sharedMax, isArtifact: kind === 'artifact' })}
           items={shown}
           rowClass={({ layer }) => (layer === null ? 'quiet' : undefined)}
         />
@@ -68,14 +67,21 @@ function Alone({ image: { bytesInAll, bytesAlone } }: { image: WholeImageDetails
   );
 }
 
-function columnsOf(shown: { name: string; largest: number; length: number; isArtifact: boolean }): Column<Row>[] {
-  const { name, largest, length, isArtifact } = shown;
+interface Shown {
+  name: string;
+  largest: number;
+  length: number;
+  sharedMax: number;
+  isArtifact: boolean;
+}
+
+function columnsOf({ name, largest, length, sharedMax, isArtifact }: Shown): Column<Row>[] {
   return [
     { head: isArtifact ? 'Type' : 'Step', cell: (row) => <StepOf row={row} length={length} /> },
     { head: 'Size', cell: ({ layer }) => <SizeOf layer={layer} largest={largest} /> },
     {
       head: 'Shared',
-      cell: ({ layer }) => (layer === null ? '' : <span class="nowrap">{sharedText(layer.sharedBy)}</span>),
+      cell: ({ layer }) => (layer === null ? '' : <span class="nowrap">{sharedText(layer.sharedBy, sharedMax)}</span>),
     },
     {
       head: 'Digest',
@@ -103,10 +109,10 @@ function SizeOf({ layer, largest }: { layer: Layer | null; largest: number }) {
   );
 }
 
-function sharedText(sharedBy: number | null): string {
+function sharedText(sharedBy: number | null, most: number): string {
   if (sharedBy === null) return 'not counted';
   if (sharedBy <= 1) return 'only here';
-  return sharedBy >= SHARED_MAX ? `in ${SHARED_MAX} or more images` : `in ${sharedBy} images`;
+  return sharedBy >= most ? `in ${most} or more images` : `in ${sharedBy} images`;
 }
 
 /** Characters of a step that are shown before it is opened. */
