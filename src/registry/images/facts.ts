@@ -49,8 +49,8 @@ const quoted = (texts: readonly string[]) => texts.map((text) => `'${text}'`).jo
 export const INDEX_TYPES = quoted(MANIFEST_MEDIA_TYPES.filter(isIndexMediaType));
 
 /** SQL: whether the descriptor is of a layer that registries do not store. */
-export const isForeign = (descriptor: string) =>
-  `${descriptor} ->> 'mediaType' GLOB '*.nondistributable.v1.tar*' OR ${descriptor} ->> 'mediaType' GLOB '*.rootfs.foreign.diff.tar*'`;
+export const isForeign = (descriptor: string) => `${descriptor} ->> 'mediaType' GLOB '*.nondistributable.v1.tar*'
+  OR ${descriptor} ->> 'mediaType' GLOB '*.rootfs.foreign.diff.tar*'`;
 
 /** SQL on manifest `m`: the digests and sizes of the blobs that the document in its row references, each once. */
 export const partsOf = (

@@ -30,7 +30,8 @@ export const sharing = (digest: string) => `SELECT j.value ->> 'digest' AS diges
     (SELECT ${MOST} ${found(digest)}) AS most,
     (SELECT count(*) FROM (SELECT 1 FROM manifest_references x WHERE x.repository_id = ${REPOSITORY_ID}
       AND x.child = j.value ->> 'digest' LIMIT (SELECT ${MOST} ${found(digest)}))) AS sharedBy
-  FROM json_each((SELECT json_insert(coalesce(m.content -> '$.layers', '[]'), '$[#]', m.content -> '$.config') ${found(digest)})) j
+  FROM json_each((SELECT json_insert(coalesce(m.content -> '$.layers', '[]'), '$[#]', m.content -> '$.config')
+    ${found(digest)})) j
   WHERE j.value ->> 'digest' IS NOT NULL AND NOT (${isForeign('j.value')}) LIMIT ${COUNTED_MAX}`;
 
 /** Bytes of the blobs that only this manifest references; `null`: not all of them were counted. */
@@ -41,9 +42,9 @@ export function bytesAloneIn(parts: readonly SharedPart[]): number | null {
 }
 
 /**
- * SQL: of an index `inAll`, the bytes of all blobs of the manifests that it lists, and `alone`, the bytes of those blobs that no
- * other manifest needs. There is no row for other manifests, if the manifests or blobs are too many to count, or if a document
- * is in R2.
+ * SQL: of an index `inAll`, the bytes of all blobs of the manifests that it lists, and `alone`, the bytes of those of them that
+ * no other manifest needs. There is no row for other manifests, if the manifests or blobs are too many to count, or if a
+ * document is in R2.
  */
 export const indexSums = (digest: string) => `WITH own AS MATERIALIZED (
     SELECT m.digest ${found(digest)} AND m.media_type IN (${INDEX_TYPES})
