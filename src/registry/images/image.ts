@@ -11,6 +11,7 @@ import { readText } from '../../storage/objects.ts';
 import { CONFIG_MAX_BYTES, SHARED_MAX } from '../../vocabulary/images.ts';
 import { unknownManifest } from '../manifests/manifests.ts';
 import { REPOSITORY_ID } from '../repositories/repositories.ts';
+import { MUTABILITY_RULE, mutabilityOf, mutabilityOfTag, type TagMutability } from '../tags/mutability.ts';
 import { type Blob, type ImageDocument, platformInConfig, readDocument } from './document.ts';
 import { contentSize, type Platform, platformOf } from './facts.ts';
 import { IMAGE, type ImageRow, imageOf, type ListedImage } from './image-list.ts';
@@ -42,6 +43,8 @@ export interface WholeImage extends Image {
   configText: string | null;
   /** Signatures, attestations and SBOMs that a tag attaches, like `sha256-….sig`. */
   attachedTags: { tag: Tag; digest: Digest }[];
+  /** Whether the tag by which the image was found is immutable; `null`: it was found by digest. */
+  mutability: TagMutability | null;
 }
 
 const REFERRERS_SHOWN = 20;
@@ -80,7 +83,12 @@ export async function describeImage(
   reference: Reference,
   work: Background,
 ): Promise<Image> {
-  const { configText: _, attachedTags: __, ...image } = await describe(env, repository, reference, { work, isWhole: false });
+  const {
+    configText: _,
+    attachedTags: __,
+    mutability: ___,
+    ...image
+  } = await describe(env, repository, reference, { work, isWhole: false });
   return image;
 }
 
@@ -114,6 +122,7 @@ async function describe(
   const sums = batch.query<{ inAll: number | null; alone: number | null }>(indexSums(digest), parameters);
   const referrers = batch.query<Image['referrerList'][number]>(REFERRERS(digest), parameters);
   const attached = isWhole ? batch.query<WholeImage['attachedTags'][number]>(attachedTo(digest), parameters) : null;
+  const rule = isWhole ? batch.query<{ rule: string }>(`SELECT ${MUTABILITY_RULE} AS rule`, { repository }) : null;
   const results = await batch.commit();
   const row = results.first(image);
   const text = row && (row.content ?? (await readText(env, row.objectKey ?? '')));
@@ -138,7 +147,12 @@ async function describe(
     truncated: document.truncated,
     configText,
     attachedTags: attached === null ? [] : results.of(attached),
+    mutability: tagMutability(reference, rule && results.first(rule)),
   };
+}
+
+function tagMutability({ tag }: Reference, row: { rule: string } | null): TagMutability | null {
+  return tag === undefined || row === null ? null : mutabilityOfTag(mutabilityOf(row.rule), tag);
 }
 
 type Bytes = Pick<Image, 'bytesInAll' | 'bytesAlone'>;

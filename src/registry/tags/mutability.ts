@@ -24,6 +24,18 @@ export function isImmutable({ value, exclusions }: Mutability, tag: string): boo
   return value.startsWith('IMMUTABLE') !== excluded;
 }
 
+export interface TagMutability extends Mutability {
+  immutable: boolean;
+  /** The filter that makes the tag an exception; `null`: it is none. */
+  excludedBy: string | null;
+}
+
+/** Tells whether the tag is immutable, and why. */
+export function mutabilityOfTag(mutability: Mutability, tag: string): TagMutability {
+  const excludedBy = mutability.exclusions.find((filter) => patternList([filter]).matches(tag)) ?? null;
+  return { ...mutability, immutable: isImmutable(mutability, tag), excludedBy };
+}
+
 /** Returns the text of a rule as it is stored and compared. It is empty if every tag may move. */
 function ruleOf({ value, exclusions }: Mutability): string {
   return value === 'MUTABLE' ? '' : JSON.stringify({ value, exclusions });

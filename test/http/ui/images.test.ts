@@ -16,7 +16,7 @@ import {
   textOf,
 } from '../../world/images.ts';
 import { makeAcme, makeTeam } from '../../world/organizations.ts';
-import type { Person } from '../../world/people.ts';
+import { api, type Person } from '../../world/people.ts';
 import { builtOnce, type World, worldOf } from '../../world/world.ts';
 
 const HOSTILE = '"><script>window.attacked=1</script>\u202Egnp.\u0007';
@@ -138,6 +138,36 @@ describe('the page of an image', () => {
     const may = await (await browserOf(world, owner.name, owner.secret)).page(`${PAGE}/tags/v1`);
     const mayNot = await (await browserOf(world, reader.name, reader.secret)).page(`${PAGE}/tags/v1`);
     expect([may.includes('/-/deletion'), mayNot.includes('/-/deletion')]).toEqual([true, false]);
+  });
+
+  test.each<[string, string[], string, string]>([
+    ['IMMUTABLE', [], 'Immutable', 'All tags of this repository are immutable<'],
+    ['IMMUTABLE_WITH_EXCLUSION', ['latest', 'dev-*'], 'Immutable', 'are immutable, but those like latest, dev-*<'],
+    [
+      'IMMUTABLE_WITH_EXCLUSION',
+      ['dev-*', 'v*'],
+      'Can be moved',
+      'All tags of this repository are immutable, but those like v* are not<',
+    ],
+    ['MUTABLE_WITH_EXCLUSION', ['x', 'v1'], 'Immutable', 'Tags like v1 of this repository are immutable<'],
+    ['MUTABLE_WITH_EXCLUSION', ['release-*'], 'Can be moved', 'Only tags like release-* of this repository are immutable<'],
+  ])('by a tag says whether the tag is immutable, and why: %s %j', async (value, filters, title, why) => {
+    const setting = {
+      imageTagMutability: value,
+      ...(filters.length > 0
+        ? { imageTagMutabilityExclusionFilters: filters.map((filter) => ({ filterType: 'WILDCARD', filter })) }
+        : {}),
+    };
+    const browser = await browserOf(world, owner.name, owner.secret);
+    expect(await browser.page(`${PAGE}/tags/v1`)).not.toContain('<dt>Immutable</dt>');
+    await api(world, 'PUT', `/repositories/${REPOSITORY}/-/tag-mutability`, { body: setting });
+    const page = await browser.page(`${PAGE}/tags/v1`);
+    expect(page).toContain(`<dt>${title}</dt><dd>`);
+    expect(page).toContain(why);
+    expect([page.includes('</svg> immutable'), page.includes('/-/deletion')]).toEqual(
+      title === 'Immutable' ? [true, false] : [false, true],
+    );
+    expect(await browser.page(`${PAGE}/images/${v1.digest}`)).not.toContain(`<dt>${title}</dt>`);
   });
 
   test('is absent for others, in the same way as one that does not exist', async () => {

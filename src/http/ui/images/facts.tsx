@@ -43,6 +43,7 @@ export const Facts: FC<ImageProps & { config: ImageConfig | null }> = (props) =>
           <a href="#attached">{attached}</a>
         </Fact>
       )}
+      <Mutability image={image} />
       <OtherTags {...props} />
     </dl>
   );
@@ -54,6 +55,25 @@ const Fact: FC<{ title: Child; children?: Child }> = ({ title, children }) => (
     <dd>{children}</dd>
   </>
 );
+
+/** Says whether the tag can be moved, in a repository that has a rule about it. */
+function Mutability({ image: { mutability } }: { image: WholeImageDetails }) {
+  if (mutability === null || mutability.value === 'MUTABLE') return null;
+  return <Fact title={mutability.immutable ? 'Immutable' : 'Can be moved'}>{mutabilityText(mutability)}</Fact>;
+}
+
+/** Why a tag is immutable, or is not. */
+export function mutabilityText({ value, exclusions, excludedBy }: NonNullable<WholeImageDetails['mutability']>): string {
+  const all = value.startsWith('IMMUTABLE');
+  if (excludedBy !== null) {
+    return all
+      ? `All tags of this repository are immutable, but those like ${excludedBy} are not`
+      : `Tags like ${excludedBy} of this repository are immutable`;
+  }
+  if (!all) return `Only tags like ${exclusions.join(', ')} of this repository are immutable`;
+  const but = exclusions.length === 0 ? '' : `, but those like ${exclusions.join(', ')}`;
+  return `All tags of this repository are immutable${but}`;
+}
 
 function PartDigest({ repository, platform, part }: ImageProps) {
   if (part === null || platform === null) return null;

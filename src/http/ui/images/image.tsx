@@ -10,11 +10,11 @@ import { Hono } from '../../hono.ts';
 import { render } from '../page.tsx';
 import { imageAt, repositoryAt, tagAt, withQuery } from '../parts/addresses.ts';
 import { type Platform, platformText } from '../parts/platform.ts';
-import { Bytes, Chip } from '../parts/text.tsx';
+import { Bytes, Chip, Icon } from '../parts/text.tsx';
 import { RepositoryPage } from '../repositories/frame.tsx';
 import { Attached } from './attached.tsx';
 import { Configuration, Pairs } from './configuration.tsx';
-import { Facts } from './facts.tsx';
+import { Facts, mutabilityText } from './facts.tsx';
 import { Layers } from './layers.tsx';
 import type { ImageProps } from './props.ts';
 import { Pull } from './pull.tsx';
@@ -79,12 +79,17 @@ const KINDS = { image: 'image', index: 'several platforms', artifact: 'artifact'
 function ImageHead({ c, repository: { name }, reference, image, platform }: ImageProps) {
   const { authority } = callOf(c);
   const { tag } = reference;
-  const mayDelete = may(authority, 'delete', repositoryIn(c), tag ?? null);
+  const mayDelete = may(authority, 'delete', repositoryIn(c), tag ?? null) && !image.mutability?.immutable;
   const chosen = c.req.query('platform') ? platform : null;
   return (
     <div class="subject">
       <h2 class="mono">{tag ?? image.digest.slice(0, 19)}</h2>
       <Chip>{KINDS[image.kind]}</Chip>
+      {image.mutability?.immutable ? (
+        <Chip title={mutabilityText(image.mutability)}>
+          <Icon name="lock" /> immutable
+        </Chip>
+      ) : null}
       {image.subject === null ? null : (
         <a href={imageAt(name, image.subject)}>
           <Chip>attached to an image</Chip>
