@@ -27,19 +27,30 @@ export type ImageSummary = Shown<ListedImage>;
 export type ImageDetails = Shown<Image>;
 export type WholeImageDetails = Shown<WholeImage>;
 
-/** @throws repository-unknown, request-invalid, too-much-work if there are too many tags to sort by version */
+interface TagListQuery {
+  filter?: string | undefined;
+  sort?: TagOrder | undefined;
+  last?: string | undefined;
+  n?: number | undefined;
+  attached?: 'true' | 'false' | undefined;
+}
+
+/**
+ * @returns attached: the number of tags of signatures and attestations, counted up to `ATTACHED_TAGS_MAX`
+ * @throws repository-unknown, request-invalid, too-much-work if there are too many tags to sort by version
+ */
 export async function listTagDetails(
   call: Call,
   repository: RepositoryName,
-  query: { filter?: string | undefined; sort?: TagOrder | undefined; last?: string | undefined; n?: number | undefined },
-): Promise<{ items: TagDetails[]; next: string | null }> {
+  query: TagListQuery,
+): Promise<{ items: TagDetails[]; next: string | null; attached: number }> {
   requireRight(call, 'pull', repository);
-  const { filter = '', sort = 'newest', last, n: limit = IMAGES_DEFAULT } = valid(tagListQuery, query);
-  const { items, next } = await listStored(call.env, repository, {
-    ...{ filter, sort, limit },
+  const { filter = '', sort = 'newest', last, n: limit = IMAGES_DEFAULT, attached: kept } = valid(tagListQuery, query);
+  const { items, next, attached } = await listStored(call.env, repository, {
+    ...{ filter, sort, limit, attached: kept !== 'false' },
     after: last === undefined ? null : placeOf(last),
   });
-  return { items: items.map((item) => shown(call, repository, item)), next: next && tagCursor(next) };
+  return { items: items.map((item) => shown(call, repository, item)), next: next && tagCursor(next), attached };
 }
 
 /** The cursor behind an item of `listTagDetails`. */

@@ -32,6 +32,12 @@ export const tagListQuery = z.strictObject({
       '`newest` (the default) and `oldest` sort by the last push. `version`: the highest first, then the tags that are no ' +
         `versions; in a repository with up to ${SORTED_VERSIONS_MAX} tags`,
     ),
+  attached: z
+    .optional(z.enum(['true', 'false']))
+    .describe(
+      '`false`: without the tags of signatures and attestations, `sha256-…` with `.sig`, `.att`, `.sbom` or nothing behind ' +
+        `it. One request looks at ${SCANNED_TAGS_MAX} tags`,
+    ),
 });
 
 const bytes = z.nullable(z.int());

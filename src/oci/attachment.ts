@@ -6,8 +6,9 @@
 import { algorithmOf, type Digest, hexOf } from './digest.ts';
 import type { Tag } from './reference.ts';
 
-const SUFFIXES = ['', '.sig', '.att', '.sbom'] as const;
-const HEX_MAX = 64;
+/** What follows the digest in the name of such a tag. */
+export const SUFFIXES = ['', '.sig', '.att', '.sbom'] as const;
+export const HEX_MAX = 64;
 const ATTACHED = /^(sha256|sha512)-([0-9a-f]{64})(?:\.(?:sig|att|sbom))?$/;
 
 /** Returns the beginning of the digest (see `beginningOf`) that the tag is attached to; `null` for an ordinary tag. */

@@ -10,6 +10,9 @@ export const SORTED_VERSIONS_MAX = 1000;
 /** The maximum number of tags that one request with a filter compares. */
 export const SCANNED_TAGS_MAX = 5000;
 
+/** The maximum number of tags of signatures and attestations that are counted for the list of tags. */
+export const ATTACHED_TAGS_MAX = 20;
+
 /** The default and the maximum number of items on one page of tags or images. */
 export const IMAGES_DEFAULT = 50;
 export const IMAGES_MAX = 100;

@@ -53,9 +53,10 @@ export const images = new Hono<AppEnv>({ strict: false })
       rowsRead: PAGE_ROWS,
     }),
     async (c) => {
-      const { filter = '', n = IMAGES_DEFAULT } = c.var.query;
+      const { filter = '', attached, n = IMAGES_DEFAULT } = c.var.query;
       const { items, next } = await listTagDetails(callOf(c), repositoryIn(c), c.var.query);
-      if (filter !== '' && items.length < n) chargeReads(c, next === null ? SEARCH_ROWS : WHOLE_SEARCH_ROWS);
+      const isSearch = filter !== '' || attached === 'false';
+      if (isSearch && items.length < n) chargeReads(c, next === null ? SEARCH_ROWS : WHOLE_SEARCH_ROWS);
       return answerItems(items.map(shownTag), next, ({ pushedAt, tag }) =>
         tagCursor({ pushedAt: Date.parse(pushedAt) / 1000, tag }),
       );

@@ -4,12 +4,13 @@
  */
 import type { Database } from '../../events/batch.ts';
 import { type Parameters, prepare } from '../../events/sql.ts';
+import { HEX_MAX, SUFFIXES } from '../../oci/attachment.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import type { Tag } from '../../oci/reference.ts';
 import { byVersion, isBehind } from '../../oci/version-order.ts';
 import type { TagOrder } from '../../vocabulary/images.ts';
-import { SCANNED_TAGS_MAX, SORTED_VERSIONS_MAX } from '../../vocabulary/images.ts';
+import { ATTACHED_TAGS_MAX, SCANNED_TAGS_MAX, SORTED_VERSIONS_MAX } from '../../vocabulary/images.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { REPOSITORY_ID } from '../repositories/repositories.ts';
 import { isImmutable, MUTABILITY_RULE, mutabilityOf } from '../tags/mutability.ts';
@@ -24,6 +25,8 @@ export interface TagPlace {
 }
 
 interface TagListQuery {
+  /** False: without the tags of signatures and attestations (`attachedTo`). */
+  attached: boolean;
   /** A part of the name; letters count the same in both cases. '' matches all. */
   filter: string;
   sort: TagOrder;
@@ -46,8 +49,10 @@ export interface ListedTag extends TagPlace {
 
 interface TagPage {
   items: ListedTag[];
-  /** The place where the next page begins; `null`: there is none. A page may be short before the end, if there is a filter. */
+  /** The place where the next page begins; `null`: there is none. A page may be short before the end, if tags are left out. */
   next: TagPlace | null;
+  /** Tags of signatures and attestations in the repository, counted up to `ATTACHED_TAGS_MAX`. */
+  attached: number;
 }
 
 /** Tags of the same digest that are named. */
@@ -81,24 +86,42 @@ const ORDERS = {
   },
 } as const;
 
+const texts = (all: readonly string[]) => all.map((text) => `'${text}'`).join(', ');
+/** The name of the algorithm and the dash, which come before the hex digits. */
+const PREFIXES = ['sha256-', 'sha512-'] as const;
+const START = PREFIXES[0].length;
+
+/** SQL condition: `attachedTo` finds a digest in the name. D1 takes no pattern that is long enough. */
+const IS_ATTACHED = `(substr(name, 1, ${START}) IN (${texts(PREFIXES)})
+  AND substr(name, ${START + HEX_MAX + 1}) IN (${texts(SUFFIXES)})
+  AND length(name) >= ${START + HEX_MAX} AND ltrim(substr(name, ${START + 1}, ${HEX_MAX}), '0123456789abcdef') = '')`;
+
+/** SQL: the number of tags of signatures and attestations. */
+const ATTACHED = `min(${ATTACHED_TAGS_MAX}, ${PREFIXES.map(
+  (prefix) => `(SELECT count(*) FROM (SELECT name FROM tags WHERE repository_id = ${REPOSITORY_ID}
+    AND name >= '${prefix}' AND name < '${prefix}g' LIMIT ${ATTACHED_TAGS_MAX}) WHERE ${IS_ATTACHED})`,
+).join(' + ')})`;
+
 const MATCHES = 'instr(lower(name), :filter) > 0';
 
 /** SQL of a page: `hits` are its tags, `rest` the place up to which tags were looked at, if that is not the end. */
-function pageIn(sort: keyof typeof ORDERS, isFiltered: boolean): { hits: string; rest: string } {
+function pageIn(sort: keyof typeof ORDERS, { filter, attached }: TagListQuery): { hits: string; rest: string } {
   const { from, behind, order } = ORDERS[sort];
   const tags = `SELECT t.name, t.updated_at FROM ${from} WHERE t.repository_id = ${REPOSITORY_ID} AND ${behind}
     ORDER BY ${order('t')}`;
-  if (!isFiltered) return { hits: `${tags} LIMIT :rows`, rest: 'NULL' };
+  if (filter === '' && attached) return { hits: `${tags} LIMIT :rows`, rest: 'NULL' };
+  const matches = attached ? MATCHES : `${MATCHES} AND NOT ${IS_ATTACHED}`;
   const last = `${tags} LIMIT 1 OFFSET ${SCANNED_TAGS_MAX - 1}`;
   return {
-    hits: `SELECT name, updated_at FROM (${tags} LIMIT ${SCANNED_TAGS_MAX}) WHERE ${MATCHES} LIMIT :rows`,
+    hits: `SELECT name, updated_at FROM (${tags} LIMIT ${SCANNED_TAGS_MAX}) WHERE ${matches} LIMIT :rows`,
     rest: `iif((SELECT count(*) FROM hits) < :rows, (SELECT json_array(updated_at, name) FROM (${last})), NULL)`,
   };
 }
 
 /** SQL: the tags of `hits` with what they name. The LEFT JOINs tell an unknown repository (no row) from an empty one (one). */
 const detailsOf = (hits: string, rest: string) => `WITH hits AS MATERIALIZED (${hits})
-  SELECT ${MUTABILITY_RULE} AS rule, ${rest} AS rest, t.name AS tag, t.digest, t.updated_at AS pushedAt,
+  SELECT ${MUTABILITY_RULE} AS rule, ${rest} AS rest, ${ATTACHED} AS attached,
+    t.name AS tag, t.digest, t.updated_at AS pushedAt,
     ${lastTagging('t.repository_id', 't.name')} AS tagged,
     (SELECT json_group_array(name) FROM (SELECT o.name FROM tags o INDEXED BY tags_by_digest
       WHERE o.repository_id = t.repository_id AND o.digest = t.digest AND o.name <> t.name LIMIT ${SAME_MAX})) AS sameAs,
@@ -110,6 +133,7 @@ const detailsOf = (hits: string, rest: string) => `WITH hits AS MATERIALIZED (${
 interface Row extends Omit<FactsRow, 'mediaType'> {
   rule: string;
   rest: string | null;
+  attached: number;
   tag: Tag | null;
   pushedAt: number;
   tagged: string | null;
@@ -120,18 +144,20 @@ interface Row extends Omit<FactsRow, 'mediaType'> {
 async function listInOrder(
   env: Database,
   repository: RepositoryName,
-  { filter, sort, after, limit }: TagListQuery & { sort: keyof typeof ORDERS },
+  query: TagListQuery & { sort: keyof typeof ORDERS },
 ): Promise<TagPage> {
+  const { filter, sort, after, limit } = query;
   const { order, start } = ORDERS[sort];
   const place = after ?? start;
-  const { hits, rest } = pageIn(sort, filter !== '');
+  const { hits, rest } = pageIn(sort, query);
   const parameters = { time: place.pushedAt, name: place.tag, filter: lowered(filter), rows: limit + 1 };
   const rows = await read(env, repository, `${detailsOf(hits, rest)} ORDER BY ${order('h')}`, parameters);
   const [first] = rows;
+  const attached = first?.attached ?? 0;
   const all = rows.flatMap(tagOf);
   const items = all.slice(0, limit);
-  if (all.length > limit) return { items, next: placeOf(items.at(-1)) };
-  return { items, next: first?.rest ? placeIn(first.rest) : null };
+  if (all.length > limit) return { items, next: placeOf(items.at(-1)), attached };
+  return { items, next: first?.rest ? placeIn(first.rest) : null, attached };
 }
 
 /** Lowers ASCII letters only, like SQLite's lower(). Tags have no others. */
@@ -154,7 +180,7 @@ function placeIn(rest: string): TagPlace {
   return { pushedAt, tag };
 }
 
-function tagOf({ rule, rest: _, tag, pushedAt, tagged, sameAs, mediaType, ...row }: Row): ListedTag[] {
+function tagOf({ rule, rest: _, attached: __, tag, pushedAt, tagged, sameAs, mediaType, ...row }: Row): ListedTag[] {
   if (tag === null) return [];
   return [
     {
@@ -173,29 +199,36 @@ function tagOf({ rule, rest: _, tag, pushedAt, tagged, sameAs, mediaType, ...row
 async function listByVersion(
   env: Database,
   repository: RepositoryName,
-  { filter, after, limit }: TagListQuery,
+  { attached, filter, after, limit }: TagListQuery,
 ): Promise<TagPage> {
-  const names = await namesMatching(env, repository, lowered(filter));
+  const names = await namesMatching(env, repository, { attached, filter: lowered(filter) });
   const sorted = byVersion(names);
   const from = after === null ? 0 : sorted.findIndex((name) => isBehind(name, after.tag));
   const page = from < 0 ? [] : sorted.slice(from, from + limit);
   const rows = await read(env, repository, detailsOf('SELECT value AS name FROM json_each(:names)', 'NULL'), { names: page });
   const found = new Map(rows.flatMap(tagOf).map((item) => [item.tag as string, item]));
   const items = page.flatMap((name) => found.get(name) ?? []);
-  return { items, next: from >= 0 && from + limit < sorted.length ? placeOf(items.at(-1)) : null };
+  const next = from >= 0 && from + limit < sorted.length ? placeOf(items.at(-1)) : null;
+  return { items, next, attached: rows[0]?.attached ?? 0 };
 }
 
 /** @throws repository-unknown, too-much-work */
-async function namesMatching(env: Database, repository: RepositoryName, filter: string): Promise<string[]> {
+async function namesMatching(
+  env: Database,
+  repository: RepositoryName,
+  { attached, filter }: Pick<TagListQuery, 'attached' | 'filter'>,
+): Promise<string[]> {
   const { results } = await prepare(
     env,
-    `SELECT t.name FROM repositories r LEFT JOIN (
-       SELECT repository_id, name FROM tags WHERE repository_id = ${REPOSITORY_ID} LIMIT ${SORTED_VERSIONS_MAX + 1}) t
+    `SELECT t.name, u.tags FROM repositories r LEFT JOIN repository_usage u ON u.repository_id = r.id LEFT JOIN (
+       SELECT repository_id, name FROM (SELECT repository_id, name FROM tags WHERE repository_id = ${REPOSITORY_ID}
+         LIMIT ${SCANNED_TAGS_MAX}) ${attached ? '' : `WHERE NOT ${IS_ATTACHED}`} LIMIT ${SORTED_VERSIONS_MAX + 1}) t
      WHERE r.name = :repository`,
     { repository },
-  ).all<{ name: string | null }>();
-  if (results.length === 0) throw new Refusal('repository-unknown');
-  if (results.length > SORTED_VERSIONS_MAX) {
+  ).all<{ name: string | null; tags: number | null }>();
+  const [first] = results;
+  if (first === undefined) throw new Refusal('repository-unknown');
+  if (results.length > SORTED_VERSIONS_MAX || (first.tags ?? 0) > SCANNED_TAGS_MAX) {
     throw new Refusal('too-much-work', {
       message: `up to ${SORTED_VERSIONS_MAX} tags can be sorted by version, and this repository has more: sort by name or time`,
     });

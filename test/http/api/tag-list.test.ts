@@ -1,5 +1,6 @@
 /** The list of tags through the management API: its fields, filters, orders and pages. */
 import { beforeEach, describe, expect, test } from 'vitest';
+import { attachedTo } from '../../../src/oci/attachment.ts';
 import { type Counts, counting } from '../../world/counting.ts';
 import {
   CONFIG_TYPE,
@@ -300,6 +301,42 @@ test('a page of 50 tags out of 5,000 takes one query, and at most 900 rows; with
   }
   expect((await cost('?filter=t4')).rowsRead).toBeLessThanOrEqual(1000);
   expect((await cost('?filter=none')).rowsRead).toBeLessThanOrEqual(10_100);
+});
+
+describe('tags of signatures and attestations', () => {
+  const HEX = 'a'.repeat(64);
+
+  test('can be left out, and only they, in each order', async () => {
+    const attached = ['', '.sig', '.att', '.sbom'].flatMap((end) => [`sha256-${HEX}${end}`, `sha512-${HEX}${end}`]);
+    const ordinary = [
+      ...[`sha256-${HEX}.txt`, `sha256-${HEX.slice(1)}g`, `sha256-${HEX.slice(1)}`, `sha256-${HEX}a`, `sha384-${HEX}.sig`],
+      ...[`sha256-${HEX.toUpperCase()}.sig`, `x-sha256-${HEX}`, `sha256_${HEX}`, 'sha256-', 'v1'],
+    ];
+    const tags = [...attached, ...ordinary];
+    expect(tags.filter((tag) => attachedTo(tag) !== null)).toEqual(attached);
+    await manyTags(tags.length, `json_extract('${JSON.stringify(tags)}', '$[' || (i - 1) || ']')`);
+    for (const sort of ['newest', 'oldest', 'name', 'version']) {
+      expect((await walk(`sort=${sort}&attached=false&n=4`)).names.toSorted(), sort).toEqual(ordinary.toSorted());
+      expect((await walk(`sort=${sort}&n=4`)).names, sort).toHaveLength(tags.length);
+    }
+  });
+
+  test('left out of 10,000 tags cost two rows each, and little to count', { tags: 'slow' }, async () => {
+    await manyIndexes();
+    // Each image has a signature, which was pushed after it.
+    await world.env.DB.prepare(
+      `INSERT INTO tags SELECT t.repository_id, replace(t.digest, ':', '-') || '.sig', v.digest, t.updated_at
+       FROM tags t, tags v WHERE t.name <> 'v1' AND v.name = 'v1'`,
+    ).run();
+    for (const sort of ['newest', 'oldest']) {
+      const counts = await cost(`?sort=${sort}&attached=false`);
+      expect(counts.d1, sort).toBeLessThanOrEqual(2);
+      expect(counts.rowsRead, sort).toBeLessThanOrEqual(900 + 2 * 50 + 20 + 50);
+    }
+    // By name they stand together. The page that meets them looks at up to 5,000 tags, and says where the next one goes on.
+    expect((await cost('?sort=name&attached=false')).rowsRead).toBeLessThanOrEqual(15_100);
+    expect((await walk('sort=name&attached=false&filter=v1')).names).toEqual(['v1']);
+  });
 });
 
 describe('whoever may pull sees the list', () => {

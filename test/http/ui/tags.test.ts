@@ -34,13 +34,19 @@ const tagsNow = async () =>
   (await api<{ items: { tag: string; digest: string }[] }>(world, 'GET', `${LIST}/-/tags`)).body.items;
 
 describe('the list of tags', () => {
-  test('shows the command for the newest tag, where a tag came from, and folds tags of signatures', async () => {
-    await pushImage(world, REPOSITORY, `${first.digest.replace(':', '-')}.sig`, 3);
-    const page = await (await as(reader)).page(LIST);
+  test('shows the command for the newest tag, where a tag came from, and the tags of signatures only if they are wanted', async () => {
+    const signature = `${first.digest.replace(':', '-')}.sig`;
+    await pushImage(world, REPOSITORY, signature, 3);
+    const browser = await as(reader);
+    const short = await browser.page(LIST);
+    expect(short).not.toContain(signature);
+    expect(short).toMatch(/name="attached" value="true"\/>.*Show tags of signatures <span class="count">1</s);
+    const page = await browser.page(`${LIST}?attached=true`);
     expect(page).toMatch(/docker pull registry\.test\/acme\/api:v[12]</);
     expect(page).toContain(`moved from ${first.digest.slice(0, 19)}`);
     expect(page).toContain('1 tag of signatures and attestations on this page');
-    expect(page).not.toContain('type="checkbox"');
+    expect(page).toContain(signature);
+    expect(page).not.toContain('type="checkbox" name="tag"');
   });
 
   test('lets those who may delete select tags, but no immutable ones', async () => {

@@ -1,4 +1,4 @@
-/** The table of tags, with the tags of signatures and attestations folded away, and with boxes to select several. */
+/** The table of tags, with those of signatures and attestations in a table of their own, and with boxes to select several. */
 import type { FC } from 'hono/jsx';
 import type { TagDetails } from '../../../app/images.ts';
 import { attachedTo } from '../../../oci/attachment.ts';
@@ -47,7 +47,7 @@ export const TagTable: FC<{ c: RequestContext; name: string; items: TagDetails[]
 function AttachedTags({ name, items }: { name: string; items: TagDetails[] }) {
   if (items.length === 0) return null;
   return (
-    <details class="folded">
+    <details class="folded" open>
       <summary>{countText(items.length, 'tag')} of signatures and attestations on this page</summary>
       <Table caption="Tags of signatures and attestations" columns={attachedColumns(name)} items={items} />
     </details>

@@ -3,7 +3,7 @@
 import { listTagDetails, type TagDetails } from '../../../app/images.ts';
 import { getRepository, type Repository } from '../../../app/repositories.ts';
 import { attachedTo } from '../../../oci/attachment.ts';
-import { TAG_ORDERS, type TagOrder } from '../../../vocabulary/images.ts';
+import { ATTACHED_TAGS_MAX, TAG_ORDERS, type TagOrder } from '../../../vocabulary/images.ts';
 import { type AppEnv, callOf, hostOf, type RequestContext, repositoryIn } from '../../context.ts';
 import { Hono } from '../../hono.ts';
 import { render } from '../page.tsx';
@@ -18,7 +18,7 @@ export const tagPages = new Hono<AppEnv>().get('/repositories/:name{.+}', async 
   const wanted = wantedIn(c);
   const [repository, page] = await Promise.all([
     getRepository(callOf(c), repositoryIn(c)),
-    listTagDetails(callOf(c), repositoryIn(c), wanted),
+    listTagDetails(callOf(c), repositoryIn(c), { ...wanted, attached: wanted.attached ?? 'false' }),
   ]);
   return render(c, <Tags c={c} repository={repository} wanted={wanted} {...page} />);
 });
@@ -27,6 +27,8 @@ interface Wanted {
   filter?: string;
   sort?: TagOrder;
   last?: string;
+  /** With the tags of signatures and attestations. */
+  attached?: 'true';
 }
 
 function wantedIn(c: RequestContext): Wanted {
@@ -35,6 +37,7 @@ function wantedIn(c: RequestContext): Wanted {
     ...(filter ? { filter } : {}),
     ...((TAG_ORDERS as readonly (string | undefined)[]).includes(sort) ? { sort: sort as TagOrder } : {}),
     ...(last ? { last } : {}),
+    ...(c.req.query('attached') === 'true' ? { attached: 'true' } : {}),
   };
 }
 
@@ -44,6 +47,7 @@ interface TagsProps {
   wanted: Wanted;
   items: TagDetails[];
   next: string | null;
+  attached: number;
 }
 
 const ORDERS: readonly (readonly [TagOrder, string])[] = [
@@ -53,10 +57,11 @@ const ORDERS: readonly (readonly [TagOrder, string])[] = [
   ['version', 'By version'],
 ];
 
-function Tags({ c, repository, wanted: { filter, sort, last }, items, next }: TagsProps) {
+function Tags({ c, repository, wanted, items, next, attached }: TagsProps) {
   const { name } = repository;
-  const json = withQuery(`/api/v1/repositories/${name}/-/tags`, { filter, sort });
-  const isEmpty = items.length === 0 && filter === undefined && last === undefined;
+  const { filter, sort, last } = wanted;
+  const json = withQuery(`/api/v1/repositories/${name}/-/tags`, { filter, sort, attached: wanted.attached ?? 'false' });
+  const isEmpty = items.length === 0 && filter === undefined && last === undefined && attached === 0 && next === null;
   return (
     <RepositoryPage c={c} repository={repository} tab="" json={json}>
       {isEmpty ? (
@@ -64,30 +69,45 @@ function Tags({ c, repository, wanted: { filter, sort, last }, items, next }: Ta
       ) : (
         <>
           <PullNewest c={c} items={sort === undefined && filter === undefined && last === undefined ? items : []} />
-          <form class="filters" action={repositoryAt(name)} data-filter>
-            <label>
-              Filter tags
-              <input name="filter" type="search" value={filter} maxlength={128} autocomplete="off" data-main-search />
-            </label>
-            <label>
-              Sort
-              <select name="sort">
-                {ORDERS.map(([order, text]) => (
-                  <option value={order} selected={order === (sort ?? 'newest')}>
-                    {text}
-                  </option>
-                ))}
-              </select>
-            </label>
-            <button type="submit">Show</button>
-          </form>
+          <Filters name={name} wanted={wanted} attached={attached} />
           <div id="results" data-results>
             {items.length === 0 ? <NoTags name={name} goesOn={next !== null} /> : <TagTable c={c} name={name} items={items} />}
-            <Pager path={repositoryAt(name)} query={{ filter, sort }} last={last} next={next} />
+            <Pager path={repositoryAt(name)} query={{ filter, sort, attached: wanted.attached }} last={last} next={next} />
           </div>
         </>
       )}
     </RepositoryPage>
+  );
+}
+
+function Filters({ name, wanted, attached }: { name: string; wanted: Wanted; attached: number }) {
+  return (
+    <form class="filters" action={repositoryAt(name)} data-filter>
+      <label>
+        Filter tags
+        <input name="filter" type="search" value={wanted.filter} maxlength={128} autocomplete="off" data-main-search />
+      </label>
+      <label>
+        Sort
+        <select name="sort">
+          {ORDERS.map(([order, text]) => (
+            <option value={order} selected={order === (wanted.sort ?? 'newest')}>
+              {text}
+            </option>
+          ))}
+        </select>
+      </label>
+      {attached === 0 && wanted.attached === undefined ? null : (
+        <label class="check">
+          <input type="checkbox" name="attached" value="true" checked={wanted.attached === 'true'} />
+          <span>
+            Show tags of signatures{' '}
+            <span class="count">{attached >= ATTACHED_TAGS_MAX ? `${attached} or more` : attached}</span>
+          </span>
+        </label>
+      )}
+      <button type="submit">Show</button>
+    </form>
   );
 }
 
