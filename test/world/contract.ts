@@ -1,8 +1,8 @@
 /** Checks an answer of the management API against the OpenAPI document. */
 import { expect } from 'vitest';
-import { api } from '../../src/http/api/all.ts';
-import { type Operation, operationOf } from '../../src/http/api/operation.ts';
+import { describedRoutes } from '../../src/http/api/reference/all.ts';
 import { errorsOf } from '../../src/http/api/reference/declared-errors.ts';
+import type { Described as Operation } from '../../src/http/api/reference/described.ts';
 import { requirementOf } from '../../src/http/routes.ts';
 
 interface Described {
@@ -13,15 +13,11 @@ interface Described {
   errors: Set<string>;
 }
 
-const operations = api
-  .flatMap(({ routes }) => routes)
-  .flatMap(({ method, path, handler }): Described[] => {
-    const operation = operationOf(handler);
-    if (!operation) return [];
-    const full = `/api/v1${path}`;
-    const errors = errorsOf(full, requirementOf(method, full), operation).map(({ status, code }) => `${status} ${code}`);
-    return [{ method, pattern: patternOf(path), operation, errors: new Set(errors) }];
-  });
+const operations = describedRoutes.map(({ method, path, operation }): Described => {
+  const full = `/api/v1${path}`;
+  const errors = errorsOf(full, requirementOf(method, full), operation).map(({ status, code }) => `${status} ${code}`);
+  return { method, pattern: patternOf(path), operation, errors: new Set(errors) };
+});
 
 /** Errors of requests that no operation answers, and of those that a webhook sends. */
 const EVERYWHERE = ['404 UNSUPPORTED', '405 UNSUPPORTED', '508 DENIED'];

@@ -2,8 +2,7 @@
 
 import type * as z from 'zod';
 import { type Activity, type LoggedActivity, listActivity } from '../../app/activity.ts';
-import { activityQuery, type event, loggedEvent } from '../../contract/activity.ts';
-import { pageSchema } from '../../contract/pages.ts';
+import { activityQuery, type event, type loggedEvent } from '../../contract/activity.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import { type AppEnv, callOf } from '../context.ts';
 import { Hono } from '../hono.ts';
@@ -15,20 +14,8 @@ export const events = new Hono<AppEnv>({ strict: false }).get(
   '/events',
 
   operation({
-    group: 'Audit log',
-    summary: 'Search the audit log',
-    description:
-      'The newest event comes first. Without `repository` and `organization`, administrators see all events, and ' +
-      'others see what they did themselves. A page may be short or empty before the end of the list, which is where ' +
-      '`next` is null.',
     query: activityQuery,
-    example: { query: { repository: 'acme/app', type: 'tag.created,tag.moved', n: '1' } },
     rowsRead: 4200,
-    refusals: {
-      'not-found': 'The repository or organization does not exist, or you may not know of it',
-      forbidden: 'You may see only a part of this: name a repository that you may administer, or yourself as `actor`',
-    },
-    answers: { 200: { description: 'A page of events', schema: pageSchema(loggedEvent) } },
   }),
   async (c) => {
     const { n: limit, last, repository, organization, tag, digest, actor, ...times } = c.var.query;

@@ -11,8 +11,7 @@ import {
   type TagDetails,
   tagCursor,
 } from '../../app/images.ts';
-import { imageDetails, imageListQuery, imageQuery, imageSummary, tagDetails, tagListQuery } from '../../contract/images.ts';
-import { pageSchema } from '../../contract/pages.ts';
+import { imageListQuery, imageQuery, type imageSummary, type tagDetails, tagListQuery } from '../../contract/images.ts';
 import { parseDigest } from '../../oci/digest.ts';
 import { parseReferenceToRead } from '../../oci/reference.ts';
 import { IMAGES_DEFAULT } from '../../vocabulary/images.ts';
@@ -21,7 +20,6 @@ import { Hono } from '../hono.ts';
 import { chargeReads } from '../limits.ts';
 import { conditionIn } from '../params.ts';
 import { answer, answerItems, dateOf, shownActor, timeOf } from './answers.ts';
-import { DELETED, DISABLED, HEADER, IMMUTABLE, TRASH, UNKNOWN, UNMET } from './deletion-answers.ts';
 import { operation } from './operation.ts';
 
 /** The approximate number of database rows that a page of tags reads. */
@@ -32,24 +30,11 @@ const IMAGE_ROWS = 300;
 const SEARCH_ROWS = 2000;
 const WHOLE_SEARCH_ROWS = 10_000;
 
-const REPOSITORY_UNKNOWN = 'You may pull a repository of this name, and there is none';
-
 export const images = new Hono<AppEnv>({ strict: false })
   .get(
     '/repositories/:name{.+}/-/tags',
     operation({
-      group: 'Tags',
-      summary: 'List the tags of a repository, with what they name',
-      description:
-        'Filters and sorts over all tags. Attestations are counted with the image that they belong to, and are never listed ' +
-        'as platforms. The end is where `next` is null.',
       query: tagListQuery,
-      example: { query: { sort: 'name' } },
-      refusals: {
-        'repository-unknown': REPOSITORY_UNKNOWN,
-        'too-much-work': 'There are too many tags to sort them by version',
-      },
-      answers: { 200: { description: 'A page of tags', schema: pageSchema(tagDetails) } },
       rowsRead: PAGE_ROWS,
     }),
     async (c) => {
@@ -65,14 +50,7 @@ export const images = new Hono<AppEnv>({ strict: false })
   .get(
     '/repositories/:name{.+}/-/images',
     operation({
-      group: 'Images',
-      summary: 'List the images of a repository',
-      description:
-        'All manifests: images, indexes and what they list, signatures and other artifacts. They are sorted by digest, as ' +
-        'they are stored, so that a page reads no other rows. Tags can be sorted by time. The end is where `next` is null.',
       query: imageListQuery,
-      refusals: { 'repository-unknown': REPOSITORY_UNKNOWN },
-      answers: { 200: { description: 'A page of images', schema: pageSchema(imageSummary) } },
       rowsRead: PAGE_ROWS,
     }),
     async (c) => {
@@ -85,14 +63,7 @@ export const images = new Hono<AppEnv>({ strict: false })
   .get(
     '/repositories/:name{.+}/-/images/:digest',
     operation({
-      group: 'Images',
-      summary: 'Read an image in full',
-      description:
-        'By digest, or by tag. Bytes and shared layers are counted within the repository: what other repositories hold is ' +
-        'told to nobody here.',
       query: imageQuery,
-      refusals: { 'manifest-unknown': 'There is no such image or tag', 'digest-invalid': 'The digest is malformed' },
-      answers: { 200: { description: 'The image', schema: imageDetails } },
       rowsRead: IMAGE_ROWS,
     }),
     async (c) => {
@@ -105,27 +76,8 @@ export const images = new Hono<AppEnv>({ strict: false })
       });
     },
   )
-  .delete(
-    '/repositories/:name{.+}/-/images/:digest',
-    operation({
-      group: 'Images',
-      summary: 'Delete an image, with its tags',
-      description:
-        'Signatures and the like that are attached to it by a tag are deleted with it. Refused while an index lists the ' +
-        `image, and if one of its tags is immutable. ${TRASH}`,
-      refusals: {
-        'digest-invalid': 'The digest is malformed',
-        'manifest-unknown': UNKNOWN,
-        'content-referenced': 'An index lists the image',
-        'tag-immutable': IMMUTABLE,
-        'condition-failed': UNMET,
-        'parameter-invalid': HEADER,
-        'deletion-disabled': DISABLED,
-      },
-      answers: DELETED,
-    }),
-    async (c) =>
-      answer(await deleteImage(callOf(c), repositoryIn(c), parseDigest(c.req.param('digest') ?? ''), conditionIn(c))),
+  .delete('/repositories/:name{.+}/-/images/:digest', operation({}), async (c) =>
+    answer(await deleteImage(callOf(c), repositoryIn(c), parseDigest(c.req.param('digest') ?? ''), conditionIn(c))),
   );
 
 function shownImage(image: ImageSummary): z.output<typeof imageSummary> {

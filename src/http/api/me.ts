@@ -4,9 +4,8 @@ import { accepts } from 'hono/accepts';
 import * as z from 'zod';
 import { createLoginPassword, type DescribedCaller, describeCaller, logOutEverywhere } from '../../app/login.ts';
 import { acceptMembership, declineInvitation, listOwnInvitations } from '../../app/organizations.ts';
-import { joinedSchema, memberInvitationSchema } from '../../contract/organizations.ts';
-import { PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
-import { callerSchema, loginPasswordRequest, loginPasswordSchema, logout } from '../../contract/people.ts';
+import { PAGE_QUERY } from '../../contract/pages.ts';
+import { type callerSchema, loginPasswordRequest, logout } from '../../contract/people.ts';
 import { loginNameOf } from '../../vocabulary/names.ts';
 import { type AppEnv, callOf, hostOf, type RequestContext } from '../context.ts';
 import { Hono } from '../hono.ts';
@@ -16,32 +15,18 @@ import { operation } from './operation.ts';
 import { shownInvitation } from './organizations.ts';
 import { organizationIn, pageQueryOf } from './params.ts';
 
-const GROUP = 'You';
-
 /** The user name in the suggested command. A login password works with any user name, and scripts for ECR use this one. */
-const ANY_NAME = 'AWS';
+export const ANY_NAME = 'AWS';
 
 const JSON_TYPE = 'application/json';
 const TEXT_TYPE = 'text/plain';
 
 export const me = new Hono<AppEnv>({ strict: false })
-  .get(
-    '/me',
-    operation({
-      group: GROUP,
-      summary: 'Read who you are',
-      description: 'Tells which user, robot or CI job the credential of this request belongs to, and what it is limited to.',
-      answers: { 200: { description: 'You, according to the credential of this request', schema: callerSchema } },
-    }),
-    (c) => answer(shownCaller(describeCaller(callOf(c)))),
-  )
+  .get('/me', operation({}), (c) => answer(shownCaller(describeCaller(callOf(c)))))
   .get(
     '/me/invitations',
     operation({
-      group: GROUP,
-      summary: 'List the organizations that have invited you',
       query: z.strictObject(PAGE_QUERY),
-      answers: { 200: { description: 'A page of invitations, by organization', schema: pageSchema(memberInvitationSchema) } },
     }),
     async (c) => {
       const page = await listOwnInvitations(callOf(c), pageQueryOf(c.var.query));
@@ -51,16 +36,7 @@ export const me = new Hono<AppEnv>({ strict: false })
   .post(
     '/me/invitations/:organization/accept',
     operation({
-      group: GROUP,
-      summary: 'Join an organization that has invited you',
-      description: 'You can leave the organization at any time: `DELETE /organizations/{organization}/members/{you}`.',
       body: z.strictObject({}),
-      example: { body: {} },
-      refusals: {
-        conflict: 'You have no open invitation of this organization',
-        'limit-reached': 'You or the organization have reached a limit',
-      },
-      answers: { 200: { description: 'You are a member', schema: joinedSchema } },
     }),
     async (c) => {
       const organization = organizationIn(c);
@@ -68,31 +44,14 @@ export const me = new Hono<AppEnv>({ strict: false })
       return answer({ organization, role });
     },
   )
-  .delete(
-    '/me/invitations/:organization',
-    operation({
-      group: GROUP,
-      summary: 'Decline an invitation to an organization',
-      answers: { 204: { description: 'You have no open invitation of this organization' } },
-    }),
-    async (c) => {
-      await declineInvitation(callOf(c), organizationIn(c));
-      return answerNothing();
-    },
-  )
+  .delete('/me/invitations/:organization', operation({}), async (c) => {
+    await declineInvitation(callOf(c), organizationIn(c));
+    return answerNothing();
+  })
   .delete(
     '/me/logins',
     operation({
-      group: GROUP,
-      summary: 'Log out everywhere',
-      description:
-        'Ends your login passwords and refresh tokens at once, including the one of this request. A client that was ' +
-        'logged in can pull for up to five more minutes.',
       query: logout,
-      refusals: {
-        forbidden: 'The credential is narrowed; or `keys` is `true` and the credential is not a personal access key',
-      },
-      answers: { 204: { description: 'You are logged out' } },
     }),
     async (c) => {
       await logOutEverywhere(callOf(c), { keys: c.var.query.keys === 'true' });
@@ -102,15 +61,7 @@ export const me = new Hono<AppEnv>({ strict: false })
   .post(
     '/login-password',
     operation({
-      group: GROUP,
-      summary: 'Create a password for docker login that expires by itself',
-      description: `The password allows no more, and works no longer, than the credential of this request. If that is a CI
-token, it works as long as the trust rule says. With \`Accept: text/plain\` the answer is only the password:
-\`curl -H 'Accept: text/plain' … | docker login -u ${ANY_NAME} --password-stdin …\``,
       body: loginPasswordRequest,
-      example: { body: { lifetime: 3600 } },
-      refusals: { forbidden: 'The credential may not create one' },
-      answers: { 200: { description: 'The password', schema: loginPasswordSchema } },
     }),
     async (c) => {
       const call = callOf(c);

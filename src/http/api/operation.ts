@@ -1,13 +1,12 @@
 /**
- * The middleware that describes a route of the management API and checks its requests. The same schemas check the requests and
- * appear in the OpenAPI document. A request with unknown fields is refused.
+ * The middleware that checks the requests of a route of the management API. The same schemas check the requests and appear in
+ * the OpenAPI document. A request with unknown fields is refused.
  */
 import type { Handler } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import type * as z from 'zod';
 import { parse } from '../../contract/valid.ts';
 import { parseStrictJson } from '../../oci/json.ts';
-import type { Reason } from '../../vocabulary/reasons.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import type { AppEnv, RequestContext } from '../context.ts';
 import { limitExpensiveReads, limitWrites } from '../limits.ts';
@@ -16,26 +15,10 @@ import { readBody } from '../params.ts';
 /** The maximum number of bytes of a body. The longest field is the overview of a repository. */
 const BODY_MAX_BYTES = 512 * 1024;
 
+/** What the Worker does for an operation. The folder `reference` describes it. */
 export interface Operation {
-  /** The group in the OpenAPI document. */
-  group: string;
-  summary: string;
-  /** Markdown. */
-  description?: string;
   query?: z.ZodObject;
   body?: z.ZodType;
-  /** The answers by HTTP status. An answer without a schema has no body. */
-  answers: Record<number, { description: string; schema?: z.ZodType }>;
-  /**
-   * The example request in the documentation. Every operation with a body has one. `path` contains the values that differ from
-   * those in `samples.ts`. `npm run examples` sends the request to a registry and records the answer.
-   */
-  example?: { path?: Record<string, string>; query?: Record<string, string>; body?: unknown };
-  /**
-   * Additional reasons of refusals, each with its condition. The refusals that follow from the requirement, the body, the query
-   * and the conditions of requests are declared without this (`reference/declared-errors.ts`).
-   */
-  refusals?: Partial<Record<Reason, string>>;
   /** The approximate maximum of database rows that a request reads. If it is left out, the default for lists is charged. */
   rowsRead?: number;
   /** The operation supports conditions: `If-Match` with an ETag, and `If-None-Match: *`. */
@@ -63,7 +46,7 @@ export function operation<const O extends Operation>(spec: O) {
   return Object.assign(check, { operation: spec });
 }
 
-/** The description that `operation` attached to a handler; `null` for other handlers. */
+/** The operation that `operation` attached to a handler; `null` for other handlers. */
 export function operationOf(handler: Handler | object): Operation | null {
   return 'operation' in handler ? (handler.operation as Operation) : null;
 }

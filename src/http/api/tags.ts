@@ -9,8 +9,7 @@ import {
   type ShownTagChange,
   type VersionedMutability,
 } from '../../app/tags.ts';
-import { pageSchema } from '../../contract/pages.ts';
-import { historyPoint, historyQuery, rollback, rolledBack, tagMutability } from '../../contract/tags.ts';
+import { type historyPoint, historyQuery, rollback, tagMutability } from '../../contract/tags.ts';
 import { isTag, type Tag } from '../../oci/reference.ts';
 import { Refusal, withFieldsIn } from '../../vocabulary/refusal.ts';
 import { type AppEnv, callOf, type RequestContext, repositoryIn } from '../context.ts';
@@ -20,17 +19,11 @@ import { answer, answerItems, shownActor, timeOf } from './answers.ts';
 import { operation } from './operation.ts';
 import { expectedVersion } from './params.ts';
 
-const GROUP = 'Tags';
-
 export const tags = new Hono<AppEnv>({ strict: false })
   .get(
     '/repositories/:name{.+}/-/tags/:tag/history',
     operation({
-      group: GROUP,
-      summary: 'Read the history of a tag',
-      description: 'The newest change comes first. Changes are kept for `HISTORY_DAYS`, even if the tag is deleted.',
       query: historyQuery,
-      answers: { 200: { description: 'A page of changes', schema: pageSchema(historyPoint) } },
     }),
     async (c) => {
       const { n: limit, last } = c.var.query;
@@ -42,22 +35,7 @@ export const tags = new Hono<AppEnv>({ strict: false })
   .post(
     '/repositories/:name{.+}/-/tags/:tag/rollback',
     operation({
-      group: GROUP,
-      summary: 'Roll a tag back',
-      description:
-        'Moves the tag back to an image that it named before. The image is given by a point of the history or by its ' +
-        'digest. To move a tag that exists, you need the right `retag`. With `If-Match: "sha256:…"`, the tag is moved ' +
-        'only if it names that digest now.',
       body: rollback,
-      example: { body: { point: 1 } },
-      refusals: {
-        'tag-immutable': 'The tag is immutable',
-        'parameter-invalid': '`If-Match` or `If-None-Match` cannot be read',
-        'version-mismatch': '`If-Match` or `If-None-Match` does not hold: the tag names another digest',
-        conflict: 'The image is in the trash or does not exist any more, or the tag was deleted at this point',
-        overtaken: 'Other requests kept changing the tag',
-      },
-      answers: { 200: { description: 'The digest that the tag names now', schema: rolledBack } },
     }),
     async (c) => {
       const repository = repositoryIn(c);
@@ -69,34 +47,14 @@ export const tags = new Hono<AppEnv>({ strict: false })
       return answer({ tag, digest });
     },
   )
-  .get(
-    '/repositories/:name{.+}/-/tag-mutability',
-    operation({
-      group: GROUP,
-      summary: 'Read which tags are immutable',
-      answers: { 200: { description: 'The setting and its ETag', schema: tagMutability } },
-    }),
-    async (c) => answerMutability(await getTagMutability(callOf(c), repositoryIn(c))),
+  .get('/repositories/:name{.+}/-/tag-mutability', operation({}), async (c) =>
+    answerMutability(await getTagMutability(callOf(c), repositoryIn(c))),
   )
   .put(
     '/repositories/:name{.+}/-/tag-mutability',
     operation({
-      group: GROUP,
-      summary: 'Set which tags are immutable',
-      description:
-        'An immutable tag can be neither moved nor deleted. Lifecycle rules leave it alone, too, unless a rule has ' +
-        '`includeImmutable`. `latest` is no exception, nor are the tags of signatures, which cosign moves to add a ' +
-        'signature: exclude `sha256-*` for that. An image with an immutable tag is not deleted. The setting applies to ' +
-        'existing tags as well.',
       conditional: true,
       body: tagMutability,
-      example: {
-        body: {
-          imageTagMutability: 'IMMUTABLE_WITH_EXCLUSION',
-          imageTagMutabilityExclusionFilters: [{ filterType: 'WILDCARD', filter: 'latest' }],
-        },
-      },
-      answers: { 200: { description: 'The setting as saved, and its new ETag', schema: tagMutability } },
     }),
     async (c) => {
       const { imageTagMutability: value, imageTagMutabilityExclusionFilters: filters = [] } = c.var.body;

@@ -15,8 +15,7 @@ import {
   type TrashEntry,
   trashCursor,
 } from '../../app/trash.ts';
-import { pageSchema } from '../../contract/pages.ts';
-import { purged, restored, restoredRepository, trashEntry, trashedRepository, trashQuery } from '../../contract/trash.ts';
+import { type trashEntry, type trashedRepository, trashQuery } from '../../contract/trash.ts';
 import { type Digest, isDigest } from '../../oci/digest.ts';
 import { isTag, type Tag } from '../../oci/reference.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
@@ -26,107 +25,34 @@ import { answer, answerItems, answerPage, timeOf } from './answers.ts';
 import { operation } from './operation.ts';
 import { pageQueryOf } from './params.ts';
 
-const GROUP = 'Trash';
-
-const RESTORED = { 200: { description: 'What was restored', schema: restored } };
-const PURGED = {
-  202: {
-    description: 'It cannot be restored any more. Garbage collection frees its bytes in a later pass',
-    schema: purged,
-  },
-};
-
 export const trash = new Hono<AppEnv>({ strict: false })
   .get(
     '/repositories/:name{.+}/-/trash',
     operation({
-      group: GROUP,
-      summary: 'List the deleted tags and manifests of a repository',
       query: trashQuery,
-      answers: {
-        200: { description: 'A page: manifests by digest, then tags by name', schema: pageSchema(trashEntry) },
-      },
     }),
     async (c) => answerPage(await listTrash(callOf(c), repositoryIn(c), pageQueryOf(c.var.query)), shownEntry, trashCursor),
   )
-  .post(
-    '/repositories/:name{.+}/-/trash/tags/:tag/restore',
-    operation({
-      group: GROUP,
-      summary: 'Restore a tag',
-      description:
-        'The tag names the same image again. An image that was deleted is restored with it. If a tag of this name ' +
-        'exists, nothing is restored: roll that tag back instead.',
-      refusals: {
-        'manifest-unknown': 'The tag is not in the trash',
-        conflict: 'A tag of this name exists',
-        'content-gone': 'Content that the image needs was deleted for good',
-        'limit-reached': 'The tag lists too many images to restore them at once',
-      },
-      answers: RESTORED,
-    }),
-    async (c) => answer(await restoreTag(callOf(c), repositoryIn(c), tagIn(c))),
+  .post('/repositories/:name{.+}/-/trash/tags/:tag/restore', operation({}), async (c) =>
+    answer(await restoreTag(callOf(c), repositoryIn(c), tagIn(c))),
   )
-  .post(
-    '/repositories/:name{.+}/-/trash/manifests/:digest/restore',
-    operation({
-      group: GROUP,
-      summary: 'Restore a manifest',
-      description:
-        'Restores with it: those of its tags that are still free, the manifests that it lists, and its referrers, ' +
-        'signatures and attestations, as far as they are in the trash and were deleted with it. Refused if content ' +
-        'that it needs is gone for good.',
-      refusals: {
-        'manifest-unknown': 'The manifest is not in the trash',
-        'content-gone': 'Content that it needs was deleted for good',
-        'limit-reached': 'It lists too many images to restore them at once',
-      },
-      answers: RESTORED,
-    }),
-    async (c) => answer(await restoreManifest(callOf(c), repositoryIn(c), digestIn(c))),
+  .post('/repositories/:name{.+}/-/trash/manifests/:digest/restore', operation({}), async (c) =>
+    answer(await restoreManifest(callOf(c), repositoryIn(c), digestIn(c))),
   )
-  .delete(
-    '/repositories/:name{.+}/-/trash/tags/:tag',
-    operation({
-      group: GROUP,
-      summary: 'Purge a tag from the trash',
-      refusals: { 'manifest-unknown': 'The tag is not in the trash', 'deletion-disabled': 'The registry allows no deletions' },
-      answers: PURGED,
-    }),
-    async (c) => {
-      const tag = tagIn(c);
-      await purgeTag(callOf(c), repositoryIn(c), tag);
-      return answerPurged(tag);
-    },
-  )
-  .delete(
-    '/repositories/:name{.+}/-/trash/manifests/:digest',
-    operation({
-      group: GROUP,
-      summary: 'Purge a manifest from the trash',
-      description:
-        'Use this for a secret that was pushed by mistake. The manifest cannot be restored any more. Garbage ' +
-        'collection deletes the bytes that only this manifest needed, after their grace period.',
-      refusals: {
-        'manifest-unknown': 'The manifest is not in the trash',
-        'deletion-disabled': 'The registry allows no deletions',
-      },
-      answers: PURGED,
-    }),
-    async (c) => {
-      const digest = digestIn(c);
-      await purgeManifest(callOf(c), repositoryIn(c), digest);
-      return answerPurged(digest);
-    },
-  )
+  .delete('/repositories/:name{.+}/-/trash/tags/:tag', operation({}), async (c) => {
+    const tag = tagIn(c);
+    await purgeTag(callOf(c), repositoryIn(c), tag);
+    return answerPurged(tag);
+  })
+  .delete('/repositories/:name{.+}/-/trash/manifests/:digest', operation({}), async (c) => {
+    const digest = digestIn(c);
+    await purgeManifest(callOf(c), repositoryIn(c), digest);
+    return answerPurged(digest);
+  })
   .get(
     '/trash',
     operation({
-      group: GROUP,
-      summary: 'List deleted repositories that you may restore',
       query: trashQuery,
-      description: 'A page may be short or empty before the end. The end is where `next` is null.',
-      answers: { 200: { description: 'A page, by name', schema: pageSchema(trashedRepository) } },
     }),
     async (c) => {
       const { items, next } = await listDeletedRepositories(callOf(c), pageQueryOf(c.var.query));
@@ -135,37 +61,11 @@ export const trash = new Hono<AppEnv>({ strict: false })
       );
     },
   )
-  .post(
-    '/trash/:entry/restore',
-    operation({
-      group: GROUP,
-      summary: 'Restore a repository',
-      description:
-        'Restores its images, tags, descriptions, rules and policy as they were, and its webhooks disabled: their ' +
-        'receivers may be gone by now. Their secrets stay the same, and they hear later events only. You need the ' +
-        'right to administer the name; the policy of the deleted repository does not count for that. Refused if ' +
-        'another repository has the name.',
-      refusals: {
-        conflict: 'Another repository has the name, or the deleted one is being purged',
-        forbidden: 'You may pull a repository of this name, but not administer it',
-      },
-      answers: { 200: { description: 'The repository is restored', schema: restoredRepository } },
-    }),
-    async (c) => answer(await restoreRepository(callOf(c), c.req.param('entry') ?? '')),
+  .post('/trash/:entry/restore', operation({}), async (c) =>
+    answer(await restoreRepository(callOf(c), c.req.param('entry') ?? '')),
   )
-  .delete(
-    '/trash/:entry',
-    operation({
-      group: GROUP,
-      summary: 'Purge a deleted repository',
-      description: 'It cannot be restored any more. Garbage collection deletes its content in its next passes.',
-      refusals: {
-        'deletion-disabled': 'The registry allows no deletions',
-        forbidden: 'You may pull a repository of this name, but not administer it',
-      },
-      answers: PURGED,
-    }),
-    async (c) => answerPurged((await purgeRepository(callOf(c), c.req.param('entry') ?? '')).name),
+  .delete('/trash/:entry', operation({}), async (c) =>
+    answerPurged((await purgeRepository(callOf(c), c.req.param('entry') ?? '')).name),
   );
 
 /** The tag in the path. @throws manifest-unknown if the text is not a valid tag, because it is then not in the trash */

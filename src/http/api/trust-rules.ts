@@ -9,8 +9,8 @@ import {
   ruleSubject,
   type TrustRule,
 } from '../../app/trust-rules.ts';
-import { PAGE_QUERY, pageSchema } from '../../contract/pages.ts';
-import { type NewTrustRule, newTrustRule, savedTrustRuleSchema, trustRuleSchema } from '../../contract/trust-rules.ts';
+import { PAGE_QUERY } from '../../contract/pages.ts';
+import { type NewTrustRule, newTrustRule } from '../../contract/trust-rules.ts';
 import { parseName } from '../../vocabulary/names.ts';
 import { type AppEnv, callOf, type RequestContext } from '../context.ts';
 import { Hono } from '../hono.ts';
@@ -19,54 +19,20 @@ import { shownWarnings } from './key-answers.ts';
 import { operation } from './operation.ts';
 import { expectedVersion, pageQueryOf } from './params.ts';
 
-const GROUP = 'Trust rules';
-
-const list = {
-  group: GROUP,
-  query: z.strictObject(PAGE_QUERY),
-  answers: { 200: { description: 'A page of trust rules, by name', schema: pageSchema(trustRuleSchema) } },
-} as const;
-const read = { group: GROUP, answers: { 200: { description: 'The rule and its ETag', schema: trustRuleSchema } } } as const;
-const save = {
-  group: GROUP,
-  description: `A CI job that matches the rule logs in with any user name and its own token as password; the job stores no
-secret. Only the rules of \`acme\` and of the registry decide what a job may do in \`acme/api\`, and events name the rule
-that allowed it. An organization has up to 50 rules, with up to 64 KB of claims and statements in total. A correctly signed
-token that matches no rule is refused with the reason.`,
-  conditional: true,
-  body: newTrustRule,
-  refusals: { 'limit-reached': 'The organization has 50 rules, or 64 KiB of claims and statements' },
-  example: {
-    body: {
-      issuer: 'https://token.actions.githubusercontent.com',
-      claims: { repository_id: '123456789', ref: 'refs/heads/main' },
-      statements: [{ actions: ['pull', 'push'], repositories: ['acme/app'] }],
-    },
-  },
-  answers: {
-    200: { description: 'The changed rule', schema: savedTrustRuleSchema },
-    201: { description: 'The created rule', schema: savedTrustRuleSchema },
-  },
-} as const;
-const remove = { group: GROUP, conditional: true, answers: { 204: { description: 'The rule was deleted' } } } as const;
+const LISTED = { query: z.strictObject(PAGE_QUERY) };
+const SAVED = { conditional: true, body: newTrustRule } as const;
 
 const OF_ORGANIZATION = '/organizations/:organization/trust-rules';
 
 export const trustRules = new Hono<AppEnv>({ strict: false })
-  .get('/trust-rules', operation({ ...list, summary: 'List the trust rules of the registry' }), (c) =>
-    answerList(c, c.var.query),
-  )
-  .get('/trust-rules/:rule', operation({ ...read, summary: 'Read a trust rule of the registry' }), (c) => answerRule(c))
-  .put('/trust-rules/:rule', operation({ ...save, summary: 'Save a trust rule of the registry' }), (c) =>
-    answerSaved(c, c.var.body),
-  )
-  .delete('/trust-rules/:rule', operation({ ...remove, summary: 'Delete a trust rule of the registry' }), (c) => removeRule(c))
-  .get(OF_ORGANIZATION, operation({ ...list, summary: 'List the trust rules of an organization' }), (c) =>
-    answerList(c, c.var.query),
-  )
-  .get(`${OF_ORGANIZATION}/:rule`, operation({ ...read, summary: 'Read a trust rule' }), (c) => answerRule(c))
-  .put(`${OF_ORGANIZATION}/:rule`, operation({ ...save, summary: 'Save a trust rule' }), (c) => answerSaved(c, c.var.body))
-  .delete(`${OF_ORGANIZATION}/:rule`, operation({ ...remove, summary: 'Delete a trust rule' }), (c) => removeRule(c));
+  .get('/trust-rules', operation(LISTED), (c) => answerList(c, c.var.query))
+  .get('/trust-rules/:rule', operation({}), (c) => answerRule(c))
+  .put('/trust-rules/:rule', operation(SAVED), (c) => answerSaved(c, c.var.body))
+  .delete('/trust-rules/:rule', operation({ conditional: true }), (c) => removeRule(c))
+  .get(OF_ORGANIZATION, operation(LISTED), (c) => answerList(c, c.var.query))
+  .get(`${OF_ORGANIZATION}/:rule`, operation({}), (c) => answerRule(c))
+  .put(`${OF_ORGANIZATION}/:rule`, operation(SAVED), (c) => answerSaved(c, c.var.body))
+  .delete(`${OF_ORGANIZATION}/:rule`, operation({ conditional: true }), (c) => removeRule(c));
 
 /** The organization in the path. An empty text on routes of the registry's own rules. */
 function organizationIn(c: RequestContext): string {

@@ -1,17 +1,18 @@
 /** Every operation has an example, and the examples are valid. `test/local/api-examples.test.ts` sends them. */
 import { expect, test } from 'vitest';
-import { api } from '../../../src/http/api/all.ts';
-import { operationOf } from '../../../src/http/api/operation.ts';
+import { describedRoutes, unmatched } from '../../../src/http/api/reference/all.ts';
 import recorded from '../../../src/http/api/reference/example-answers.json' with { type: 'json' };
 
 const ANSWERS = recorded as unknown as Record<string, [status: number, body?: unknown]>;
 
-const operations = api
-  .flatMap(({ routes }) => routes)
-  .flatMap(({ method, path, handler }) => {
-    const operation = operationOf(handler);
-    return operation ? [{ name: `${method} ${path.replaceAll(/:(\w+)(?:\{[^}]*\})?/g, '{$1}')}`, operation }] : [];
-  });
+const operations = describedRoutes.map(({ method, path, operation }) => ({
+  name: `${method} ${path.replaceAll(/:(\w+)(?:\{[^}]*\})?/g, '{$1}')}`,
+  operation,
+}));
+
+test('every operation has a description, and every description an operation', () => {
+  expect(unmatched(), 'add it to src/http/api/reference/').toEqual([]);
+});
 
 test.each(operations)('$name has an example request and an example answer', ({ name, operation }) => {
   const { query, body, example, answers } = operation;

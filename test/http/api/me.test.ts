@@ -1,8 +1,7 @@
 import { decodeJwt } from 'jose';
 import { beforeEach, describe, expect, test } from 'vitest';
 import * as z from 'zod';
-import { me } from '../../../src/http/api/me.ts';
-import { operationOf } from '../../../src/http/api/operation.ts';
+import { describedOperation } from '../../../src/http/api/reference/all.ts';
 import { type ApiAnswer, type ApiRequest, api, basicOf, inviteUser, type Person, refused } from '../../world/people.ts';
 import { forge } from '../../world/tokens.ts';
 import { builtOnce, newWorld, type World, worldOf } from '../../world/world.ts';
@@ -47,10 +46,7 @@ async function everything() {
 
 /** The answer has exactly the fields that the operation documents. */
 function conforming<T>(method: string, path: string, answered: ApiAnswer<T>): ApiAnswer<T> {
-  const operation = me.routes.flatMap((route) =>
-    route.method === method && route.path === path ? (operationOf(route.handler) ?? []) : [],
-  )[0];
-  const { schema } = operation?.answers[answered.status] ?? {};
+  const { schema } = describedOperation(method, path)?.answers[answered.status] ?? {};
   expect(z.safeParse(schema ?? z.never(), answered.body).error?.issues, JSON.stringify(answered.body)).toBeUndefined();
   return answered;
 }

@@ -2,8 +2,7 @@ import { decodeJwt } from 'jose';
 import { beforeEach, describe, expect, test } from 'vitest';
 import * as z from 'zod';
 import type { Env } from '../../../src/env.ts';
-import { operationOf } from '../../../src/http/api/operation.ts';
-import { users } from '../../../src/http/api/users.ts';
+import { describedOperation } from '../../../src/http/api/reference/all.ts';
 import { FAULTS, faulty } from '../../world/faults.ts';
 import { everyOrder } from '../../world/interleaving.ts';
 import { type ApiAnswer, api, basicOf, invitationOf, inviteUser, type Person, personOf, refused } from '../../world/people.ts';
@@ -61,10 +60,7 @@ async function typesOfEvents(): Promise<string[]> {
 
 /** The answer has exactly the documented fields: its schema refuses an extra one. */
 function conforming<T>(method: string, path: string, answered: ApiAnswer<T>): ApiAnswer<T> {
-  const operation = users.routes.flatMap((route) =>
-    route.method === method && route.path === path ? (operationOf(route.handler) ?? []) : [],
-  )[0];
-  const { schema } = operation?.answers[answered.status] ?? {};
+  const { schema } = describedOperation(method, path)?.answers[answered.status] ?? {};
   expect(z.safeParse(schema ?? z.never(), answered.body).error?.issues, JSON.stringify(answered.body)).toBeUndefined();
   return answered;
 }

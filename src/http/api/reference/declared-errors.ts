@@ -5,7 +5,7 @@
 import type { Reason } from '../../../vocabulary/reasons.ts';
 import type { Requirement } from '../../../vocabulary/requirements.ts';
 import { API } from '../../refusals.ts';
-import type { Operation } from '../operation.ts';
+import type { Described } from './described.ts';
 
 export interface DeclaredError {
   status: number;
@@ -73,7 +73,7 @@ const REPOSITORY: Cases = {
 };
 
 /** The errors that an operation declares. @param path the pattern of the route */
-export function errorsOf(path: string, requirement: Requirement, operation: Operation): DeclaredError[] {
+export function errorsOf(path: string, requirement: Requirement, operation: Described): DeclaredError[] {
   const readsInput = operation.body !== undefined || operation.query !== undefined || operation.repeatable;
   const cases: Cases = {
     ...(readsInput || path.includes(':') ? INVALID : {}),

@@ -4,15 +4,13 @@
  * the examples (`samples.ts`), which the Worker replaces by itself (`documentation.ts`).
  */
 import { EVENT_SCHEMA } from '../../../contract/event-schema.ts';
-import { api } from '../all.ts';
 import { SAMPLE_ORIGIN } from '../samples.ts';
 import { openApiDocument, pathsOf } from './openapi.ts';
 import { referencePage } from './page.ts';
 
 /** The text of each document, by the name of its file. */
 export async function documents(): Promise<Record<string, string>> {
-  const routes = api.flatMap((resource) => resource.routes.map((route) => ({ ...route, path: `/api/v1${route.path}` })));
-  const paths = pathsOf(routes);
+  const paths = pathsOf();
   return {
     'openapi.json': inLines(openApiDocument(paths, SAMPLE_ORIGIN)),
     'event.schema.json': `${JSON.stringify(EVENT_SCHEMA)}\n`,

@@ -2,17 +2,12 @@
 import type * as z from 'zod';
 import type { Requirement } from '../../../vocabulary/requirements.ts';
 import { ROUTES } from '../../routes.ts';
-import { type Operation, operationOf } from '../operation.ts';
 import { PATH_PARAMETERS } from '../samples.ts';
+import { describedRoutes } from './all.ts';
 import { type DeclaredError, errorsOf } from './declared-errors.ts';
+import type { Described } from './described.ts';
 import recorded from './example-answers.json' with { type: 'json' };
 import { jsonSchema } from './json-schema.ts';
-
-interface Route {
-  method: string;
-  path: string;
-  handler: object;
-}
 
 /** The recorded answer to the example of each operation: its status and body, by method and path template. */
 const ANSWERS = recorded as unknown as Record<string, [status: number, body?: unknown]>;
@@ -39,13 +34,10 @@ const ERROR = {
 export type Paths = Record<string, Record<string, unknown>>;
 
 /** The `paths` of the document, which are the same for every origin. Building them is most of the work. */
-export function pathsOf(routes: readonly Route[]): Paths {
-  const described = routes.flatMap(({ method, path, handler }) => {
-    const operation = operationOf(handler);
-    return operation ? [{ method, path, operation }] : [];
-  });
+export function pathsOf(): Paths {
   const paths: Paths = {};
-  for (const { method, path, operation } of described) {
+  for (const { method, path: below, operation } of describedRoutes) {
+    const path = `/api/v1${below}`;
     const template = templateOf(path);
     paths[template] = { ...paths[template], [method.toLowerCase()]: operationObject(method, path, operation) };
   }
@@ -78,7 +70,7 @@ function templateOf(path: string): string {
   return path.replaceAll(/:(\w+)(?:\{[^}]*\})?/g, '{$1}');
 }
 
-function operationObject(method: string, path: string, operation: Operation) {
+function operationObject(method: string, path: string, operation: Described) {
   const requirement = ROUTES[path]?.[method as 'GET'] ?? 'login';
   const headers = [...(operation.conditional ? CONDITIONS : []), ...(operation.repeatable ? [IDEMPOTENCY_KEY] : [])];
   const parameters = [...pathParameters(path, operation), ...queryParameters(operation), ...headers];
@@ -99,7 +91,7 @@ function operationObject(method: string, path: string, operation: Operation) {
   };
 }
 
-function exampleBody({ example }: Operation): { example?: unknown } {
+function exampleBody({ example }: Described): { example?: unknown } {
   return example?.body === undefined ? {} : { example: example.body };
 }
 
@@ -148,7 +140,7 @@ const IDEMPOTENCY_KEY = {
   description: 'A request with the same value as an earlier one has no further effect, and gets the same answer',
 };
 
-function pathParameters(path: string, { example }: Operation) {
+function pathParameters(path: string, { example }: Described) {
   return [...path.matchAll(/:(\w+)/g)].map(([, name = '']) => ({
     name,
     in: 'path',
@@ -159,7 +151,7 @@ function pathParameters(path: string, { example }: Operation) {
   }));
 }
 
-function queryParameters({ query, example }: Operation) {
+function queryParameters({ query, example }: Described) {
   if (!query) return [];
   const { properties = {}, required = [] } = jsonSchema(query, 'input');
   return Object.entries(properties).map(([name, { description, ...schema }]) => ({
@@ -173,7 +165,7 @@ function queryParameters({ query, example }: Operation) {
 }
 
 /** The documented answers of an operation. The recorded answer to its example is added to the answer with the same status. */
-function successes({ answers }: Operation, [recordedStatus, body]: [number?, unknown?] = []) {
+function successes({ answers }: Described, [recordedStatus, body]: [number?, unknown?] = []) {
   return Object.fromEntries(
     Object.entries(answers).map(([status, { description, schema }]) => {
       const example = Number(status) === recordedStatus ? { example: body } : {};
