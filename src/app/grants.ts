@@ -3,7 +3,7 @@
  * statements from a choice of a person, to be previewed and saved as any other statements.
  */
 import { grantsElsewhere } from '../auth/rights/elsewhere.ts';
-import type { ShownStatement } from '../contract/statements.ts';
+import type { ShownStatement } from '../contract/answers/statements.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import { ACTIONS, PRESETS, type Preset, type RepositoryAction, TAG_ACTIONS } from '../vocabulary/actions.ts';
 import { requireRight } from './access.ts';

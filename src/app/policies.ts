@@ -10,7 +10,8 @@ import { pushWithoutPull, withShownPrincipals } from '../auth/rights/policy-name
 import { previewPolicy as compare, type Difference } from '../auth/rights/policy-preview.ts';
 import type { Sourced, Statement } from '../auth/statement.ts';
 import { reachOf } from '../auth/visibility.ts';
-import { identityStatements, repositoryStatements, type SentStatement, type ShownStatement } from '../contract/statements.ts';
+import type { ShownStatement } from '../contract/answers/statements.ts';
+import { identityStatements, repositoryStatements, type SentStatement } from '../contract/statements.ts';
 import { parse } from '../contract/valid.ts';
 import { type Batch, newBatch } from '../events/batch.ts';
 import type { Actor } from '../events/event.ts';

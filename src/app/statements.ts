@@ -1,7 +1,8 @@
 /** Converts policy statements between the form in the API and the stored form. */
 import { shownPrincipal } from '../auth/rights/policy-names.ts';
 import type { Statement } from '../auth/statement.ts';
-import { actionsIn, type SentStatement, type ShownStatement } from '../contract/statements.ts';
+import type { ShownStatement } from '../contract/answers/statements.ts';
+import { actionsIn, type SentStatement } from '../contract/statements.ts';
 
 /** A stored statement of a repository's policy names no repository. The policy engine adds the repository when it reads it. */
 export function storedStatement(sent: SentStatement): Statement {

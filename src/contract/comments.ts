@@ -7,11 +7,6 @@ export const COMMENT_MAX_BYTES = 4096;
 
 const bytesOf = (text: string) => new TextEncoder().encode(text).byteLength;
 
-export const starsSchema = z.strictObject({
-  stars: z.int().describe('The number of people who have starred the repository'),
-  starred: z.boolean().describe('True if you are one of them'),
-});
-
 export const commentChange = z.strictObject({
   text: z
     .string()
@@ -19,14 +14,6 @@ export const commentChange = z.strictObject({
     .refine((text) => text.trim() !== '', 'must have some text')
     .refine((text) => bytesOf(text) <= COMMENT_MAX_BYTES, `must have up to ${COMMENT_MAX_BYTES} bytes`)
     .describe('Markdown'),
-});
-
-export const commentSchema = z.strictObject({
-  id: z.int().describe('Numbers the comments of the repository, from 1'),
-  author: z.nullable(z.string()).describe('Who wrote it. Null if that person may not pull any more, and you may not push here'),
-  text: z.string().describe('Markdown'),
-  createdAt: z.iso.datetime(),
-  editedAt: z.nullable(z.iso.datetime()),
 });
 
 export const commentQuery = z.strictObject({

@@ -1,7 +1,7 @@
 /** Schemas of access keys in the management API. */
 import * as z from 'zod';
 import { PAGE_QUERY } from './pages.ts';
-import { identityStatements, statementSchema, warningsSchema } from './statements.ts';
+import { identityStatements } from './statements.ts';
 
 /** The number of seconds for which a replaced key keeps working: the default and the maximum. */
 const OVERLAP_DEFAULT = 24 * 60 * 60;
@@ -27,37 +27,6 @@ const keyDays = z
 export const newKey = z.strictObject({ name: keyName, statements: keyStatements, days: keyDays });
 
 export const keyChange = z.strictObject({ name: z.optional(keyName), statements: keyStatements, days: keyDays });
-
-export const keySchema = z.strictObject({
-  id: z.string().describe('20 capital letters and digits'),
-  name: z.string(),
-  owner: z.string().describe('`user:…` or `robot:…/…`'),
-  statements: z.nullable(z.array(statementSchema)).describe('`null`: not narrowed'),
-  createdAt: z.iso.datetime(),
-  createdBy: z.string().describe('The subject that created the key'),
-  madeWith: z
-    .nullable(z.string())
-    .describe('The id of the access key that created this one. `null`: unknown, or you use a narrowed key'),
-  expiresAt: z.iso.datetime(),
-  revokedAt: z.nullable(z.iso.datetime()),
-  lastUsedOn: z.nullable(z.iso.date()).describe('The day of the last use, in UTC'),
-  state: z.enum(['active', 'expired', 'revoked']),
-});
-
-const keyWarnings = warningsSchema.describe(
-  'Likely mistakes in the statements. Example: push without pull, with which docker does not work',
-);
-
-/** The answer to a change of a key. */
-export const changedKeySchema = keySchema.extend({ warnings: keyWarnings });
-
-export const createdKeySchema = z.strictObject({
-  key: keySchema,
-  warnings: keyWarnings,
-  secret: z.string().describe('Shown only once. The password for docker, and the bearer token of this API'),
-  aws: z.strictObject({ accessKeyId: z.string(), secretAccessKey: z.string() }).describe('The same key for AWS programs'),
-  login: z.string().describe('A command to run. It asks for the secret'),
-});
 
 export const keyQuery = z.strictObject({
   ...PAGE_QUERY,

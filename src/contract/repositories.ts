@@ -6,7 +6,7 @@ import { PAGE_QUERY } from './pages.ts';
 const DESCRIPTION_MAX = 100;
 const OVERVIEW_MAX = 100_000;
 
-const visibility = z
+export const visibility = z
   .enum(['private', 'public'])
   .describe('`public`: everybody may pull, without logging in. It is stored as a statement in the policy of the repository');
 
@@ -15,22 +15,6 @@ export const repositoryChange = z.strictObject({
   description: z.optional(z.string().max(DESCRIPTION_MAX)),
   overview: z.optional(z.string().max(OVERVIEW_MAX)).describe('Markdown'),
 });
-
-export const repositorySummary = z.strictObject({
-  name: z.string(),
-  visibility,
-  description: z.string(),
-  createdAt: z.iso.datetime(),
-  lastPushedAt: z.nullable(z.iso.datetime()).describe('The last push of a tag that it has. Null if it has no tag'),
-  stars: z.int().describe('The number of people who have starred it'),
-  bytes: z
-    .int()
-    .describe('Bytes of its manifests, and of the layers and configs that they reference, each once. The trash does not count'),
-  tags: z.int().describe('All tags, those of signatures and the like included'),
-  manifests: z.int().describe('All manifests: images, the parts of indexes, signatures and other referrers'),
-});
-
-export const repository = repositorySummary.extend({ overview: z.string() });
 
 export const repositoryQuery = z.strictObject({
   ...PAGE_QUERY,

@@ -65,19 +65,3 @@ export function actionsIn(sent: z.output<typeof actions>): RepositoryAction[] {
   const listed: readonly RepositoryAction[] = typeof sent === 'string' ? PRESETS[sent] : sent;
   return ACTIONS.filter((action) => listed.includes(action));
 }
-
-/** A statement in an answer. */
-export const statementSchema = z.strictObject({
-  effect: z.enum(['allow', 'deny']),
-  actions: z.array(z.enum(ACTIONS)),
-  repositories: z.optional(z.array(z.string())),
-  principals: z.optional(z.array(z.string())),
-  tags: z.optional(z.array(z.string())),
-});
-
-export type ShownStatement = z.output<typeof statementSchema>;
-
-/** A statement, with the subject or role whose policy contains it. */
-export const sourceSchema = statementSchema.extend({ from: z.string() });
-
-export const warningsSchema = z.optional(z.array(z.string()));

@@ -1,27 +1,11 @@
 /** Schemas of tags in the management API: the history of a tag, the rollback of a tag, and the setting for immutable tags. */
 import * as z from 'zod';
 import { isDigest } from '../oci/digest.ts';
-import { CAUSES } from '../vocabulary/causes.ts';
+
 import { EXCLUSION, EXCLUSIONS_MAX, MUTABILITIES } from '../vocabulary/mutability.ts';
 import { PAGE_QUERY } from './pages.ts';
 
 const digest = z.string().refine(isDigest, 'must be sha256: and 64 hex digits, or sha512: and 128');
-
-export const historyPoint = z.strictObject({
-  point: z.int().describe('Numbers the changes of this tag, from 1'),
-  at: z.iso.datetime(),
-  digest: z.nullable(z.string()).describe('The digest that the tag names from this point on; null: the tag was deleted'),
-  previous: z.nullable(z.string()).describe('The digest that it named before'),
-  cause: z
-    .nullable(z.enum(CAUSES))
-    .describe(
-      '`push`, `rollback`, `restore` from the trash, `deletion` by somebody, or `lifecycle`: a rule. Null for early changes',
-    ),
-  present: z.boolean().describe('True if the image of `digest` still exists, so that the tag can be rolled back to it'),
-  actor: z
-    .nullable(z.strictObject({ subject: z.string(), key: z.nullable(z.string()) }))
-    .describe('Who changed it, and with which access key. Null unless you may push here'),
-});
 
 export const historyQuery = z.strictObject({
   ...PAGE_QUERY,
@@ -34,8 +18,6 @@ export const rollback = z
     digest: z.optional(digest).describe('A digest that the tag has named before'),
   })
   .refine((sent) => (sent.point === undefined) !== (sent.digest === undefined), 'must have either point or digest');
-
-export const rolledBack = z.strictObject({ tag: z.string(), digest: z.string() });
 
 export const tagMutability = z.strictObject({
   imageTagMutability: z

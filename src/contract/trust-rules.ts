@@ -1,9 +1,9 @@
 /** Schemas of trust rules in the management API. */
 import * as z from 'zod';
-import { ACTIONS } from '../vocabulary/actions.ts';
+
 import { RULE_LIFETIME_DEFAULT, RULE_LIFETIME_MAX, RULE_LIFETIME_MIN } from '../vocabulary/limits.ts';
 import { recordOf } from './fields.ts';
-import { actions, effect, warningsSchema } from './statements.ts';
+import { actions, effect } from './statements.ts';
 
 const conditions = recordOf(z.union([z.string().max(500), z.array(z.string().max(500)).max(20)])).describe(
   'For each claim a pattern, or several of which one must match. `*` matches any characters',
@@ -53,32 +53,3 @@ export const newTrustRule = z.strictObject({
 });
 
 export type NewTrustRule = z.output<typeof newTrustRule>;
-
-const shownConditions = z.record(z.string(), z.union([z.string(), z.array(z.string())]));
-
-export const trustRuleSchema = z.strictObject({
-  name: z.string(),
-  principal: z.string().describe('The name of its jobs in policies and in the audit log'),
-  issuer: z.string(),
-  audience: z.string(),
-  claims: shownConditions,
-  statements: z.array(
-    z.strictObject({
-      effect: z.enum(['allow', 'deny']),
-      actions: z.array(z.enum(ACTIONS)),
-      repositories: z.array(z.string()),
-      tags: z.optional(z.array(z.string())),
-      when: z.optional(shownConditions),
-    }),
-  ),
-  description: z.string(),
-  lifetime: z.int().describe('Seconds that a login lasts'),
-  disabled: z.boolean(),
-  createdAt: z.iso.datetime(),
-});
-
-export const savedTrustRuleSchema = trustRuleSchema.extend({
-  warnings: warningsSchema.describe(
-    'Likely mistakes in the statements. Example: push without pull, with which docker does not work',
-  ),
-});

@@ -1,12 +1,12 @@
 /** The messages about wrong fields. */
 import { expect, test } from 'vitest';
+import { quota } from '../../src/contract/answers/usage.ts';
 import { keyRotation, newKey } from '../../src/contract/keys.ts';
 import { lifecyclePolicy } from '../../src/contract/lifecycle.ts';
 import { nearest } from '../../src/contract/messages.ts';
 import { PAGE_QUERY } from '../../src/contract/pages.ts';
 import { explainQuery, identityPolicy } from '../../src/contract/policies.ts';
 import { repositoryChange } from '../../src/contract/repositories.ts';
-import { quota } from '../../src/contract/usage.ts';
 import { parse } from '../../src/contract/valid.ts';
 import { newWebhook } from '../../src/contract/webhooks.ts';
 

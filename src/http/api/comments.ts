@@ -10,7 +10,8 @@ import {
   putStar,
   type ShownComment,
 } from '../../app/comments.ts';
-import { commentChange, commentQuery, type commentSchema } from '../../contract/comments.ts';
+import type { commentSchema } from '../../contract/answers/comments.ts';
+import { commentChange, commentQuery } from '../../contract/comments.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { type AppEnv, callOf, type RequestContext, repositoryIn } from '../context.ts';
 import { Hono } from '../hono.ts';

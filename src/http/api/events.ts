@@ -2,7 +2,8 @@
 
 import type * as z from 'zod';
 import { type Activity, type LoggedActivity, listActivity } from '../../app/activity.ts';
-import { activityQuery, type event, type loggedEvent } from '../../contract/activity.ts';
+import { activityQuery } from '../../contract/activity.ts';
+import type { event, loggedEvent } from '../../contract/answers/activity.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import { type AppEnv, callOf } from '../context.ts';
 import { Hono } from '../hono.ts';

@@ -11,7 +11,8 @@ import {
   type TagDetails,
   tagCursor,
 } from '../../app/images.ts';
-import { imageListQuery, imageQuery, type imageSummary, type tagDetails, tagListQuery } from '../../contract/images.ts';
+import type { imageSummary, tagDetails } from '../../contract/answers/images.ts';
+import { imageListQuery, imageQuery, tagListQuery } from '../../contract/images.ts';
 import { parseDigest } from '../../oci/digest.ts';
 import { parseReferenceToRead } from '../../oci/reference.ts';
 import { IMAGES_DEFAULT } from '../../vocabulary/images.ts';

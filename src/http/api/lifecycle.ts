@@ -13,7 +13,8 @@ import {
   putLifecycle,
   runLifecycle,
 } from '../../app/lifecycle.ts';
-import { type lifecycleItem, lifecyclePolicy, lifecyclePreview, type lifecycleReport } from '../../contract/lifecycle.ts';
+import type { lifecycleItem, lifecycleReport } from '../../contract/answers/lifecycle.ts';
+import { lifecyclePolicy, lifecyclePreview } from '../../contract/lifecycle.ts';
 import { settings } from '../../env.ts';
 import { withFieldsIn } from '../../vocabulary/refusal.ts';
 import { type AppEnv, callOf, type RequestContext, repositoryIn } from '../context.ts';

@@ -11,7 +11,8 @@ import {
   type Passes,
   scrubNow,
 } from '../../app/maintenance.ts';
-import { type budget as budgetSchema, findingsQuery, sliceQuery } from '../../contract/maintenance.ts';
+import type { budget as budgetSchema } from '../../contract/answers/maintenance.ts';
+import { findingsQuery, sliceQuery } from '../../contract/maintenance.ts';
 import { type AppEnv, callOf } from '../context.ts';
 import { Hono } from '../hono.ts';
 import { answer, timeOf } from './answers.ts';

@@ -15,12 +15,8 @@ import {
   removeMember,
   withdrawInvitation,
 } from '../../app/organizations.ts';
-import {
-  memberChange,
-  type memberInvitationSchema,
-  organizationChange,
-  type organizationSchema,
-} from '../../contract/organizations.ts';
+import type { memberInvitationSchema, organizationSchema } from '../../contract/answers/organizations.ts';
+import { memberChange, organizationChange } from '../../contract/organizations.ts';
 import { PAGE_QUERY } from '../../contract/pages.ts';
 import { parseName } from '../../vocabulary/names.ts';
 import { type AppEnv, callOf } from '../context.ts';

@@ -11,7 +11,8 @@ import {
   type Repository,
 } from '../../app/repositories.ts';
 import { listRepositories } from '../../app/repository-lists.ts';
-import { repositoryChange, repositoryDeletion, repositoryQuery, type repositorySummary } from '../../contract/repositories.ts';
+import type { repositorySummary } from '../../contract/answers/repositories.ts';
+import { repositoryChange, repositoryDeletion, repositoryQuery } from '../../contract/repositories.ts';
 import { arrivalOf } from '../authenticate.ts';
 import { type AppEnv, callOf, repositoryIn } from '../context.ts';
 import { Hono } from '../hono.ts';

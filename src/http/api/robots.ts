@@ -3,8 +3,9 @@
 import * as z from 'zod';
 import { createRobotKey, listRobotKeys } from '../../app/keys.ts';
 import { deleteRobot, getRobot, listRobots, putRobot, type Robot } from '../../app/organizations.ts';
+import type { robotSchema } from '../../contract/answers/organizations.ts';
 import { newKey } from '../../contract/keys.ts';
-import { robotChange, type robotSchema } from '../../contract/organizations.ts';
+import { robotChange } from '../../contract/organizations.ts';
 import { PAGE_QUERY } from '../../contract/pages.ts';
 import { loginNameOf } from '../../vocabulary/names.ts';
 import { type AppEnv, callOf } from '../context.ts';

@@ -9,7 +9,8 @@ import {
   type ShownTagChange,
   type VersionedMutability,
 } from '../../app/tags.ts';
-import { type historyPoint, historyQuery, rollback, tagMutability } from '../../contract/tags.ts';
+import type { historyPoint } from '../../contract/answers/tags.ts';
+import { historyQuery, rollback, tagMutability } from '../../contract/tags.ts';
 import { isTag, type Tag } from '../../oci/reference.ts';
 import { Refusal, withFieldsIn } from '../../vocabulary/refusal.ts';
 import { type AppEnv, callOf, type RequestContext, repositoryIn } from '../context.ts';

@@ -11,7 +11,8 @@ import {
   removeTeamMember,
   type Team,
 } from '../../app/organizations.ts';
-import { teamChange, type teamSchema } from '../../contract/organizations.ts';
+import type { teamSchema } from '../../contract/answers/organizations.ts';
+import { teamChange } from '../../contract/organizations.ts';
 import { PAGE_QUERY } from '../../contract/pages.ts';
 import { parseName } from '../../vocabulary/names.ts';
 import { type AppEnv, callOf } from '../context.ts';

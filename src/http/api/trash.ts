@@ -15,7 +15,8 @@ import {
   type TrashEntry,
   trashCursor,
 } from '../../app/trash.ts';
-import { type trashEntry, type trashedRepository, trashQuery } from '../../contract/trash.ts';
+import type { trashEntry, trashedRepository } from '../../contract/answers/trash.ts';
+import { trashQuery } from '../../contract/trash.ts';
 import { type Digest, isDigest } from '../../oci/digest.ts';
 import { isTag, type Tag } from '../../oci/reference.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';

@@ -14,7 +14,8 @@ import {
   type Usage,
   usageCursor,
 } from '../../app/usage.ts';
-import { type namespaceUsage, type pulls, pullsQuery, quotaChange, usageQuery } from '../../contract/usage.ts';
+import type { namespaceUsage, pulls } from '../../contract/answers/usage.ts';
+import { pullsQuery, quotaChange, usageQuery } from '../../contract/usage.ts';
 import { parseName } from '../../vocabulary/names.ts';
 import { withFieldsIn } from '../../vocabulary/refusal.ts';
 import { type AppEnv, callOf, type RequestContext, repositoryIn } from '../context.ts';

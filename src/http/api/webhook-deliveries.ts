@@ -9,13 +9,8 @@ import {
   replayDeliveries,
   replayDelivery,
 } from '../../app/subscriptions.ts';
-import {
-  type attemptSchema,
-  deliveryQuery,
-  type deliverySchema,
-  type deliveryWithAttemptsSchema,
-  replayRequest,
-} from '../../contract/webhooks.ts';
+import type { attemptSchema, deliverySchema, deliveryWithAttemptsSchema } from '../../contract/answers/webhooks.ts';
+import { deliveryQuery, replayRequest } from '../../contract/webhooks.ts';
 import { withFieldsIn } from '../../vocabulary/refusal.ts';
 import { type AppEnv, callOf, webhookIn } from '../context.ts';
 import { Hono } from '../hono.ts';

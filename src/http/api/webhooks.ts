@@ -19,15 +19,9 @@ import {
   testWebhook,
   type Webhook,
 } from '../../app/subscriptions.ts';
+import type { webhookSchema } from '../../contract/answers/webhooks.ts';
 import { PAGE_QUERY } from '../../contract/pages.ts';
-import {
-  type NewWebhook,
-  newRepositoryWebhook,
-  newWebhook,
-  secretRotation,
-  webhookChange,
-  type webhookSchema,
-} from '../../contract/webhooks.ts';
+import { type NewWebhook, newRepositoryWebhook, newWebhook, secretRotation, webhookChange } from '../../contract/webhooks.ts';
 import { withFieldsIn } from '../../vocabulary/refusal.ts';
 import { EVERY_TYPE } from '../../vocabulary/webhooks.ts';
 import { type AppEnv, callOf, type RequestContext, repositoryIn, webhookIn } from '../context.ts';

@@ -1,6 +1,6 @@
 /** What the reference says about the routes in `../comments.ts`. */
 
-import { commentSchema, starsSchema } from '../../../contract/comments.ts';
+import { commentSchema, starsSchema } from '../../../contract/answers/comments.ts';
 import { pageSchema } from '../../../contract/pages.ts';
 import type { Reference } from './described.ts';
 

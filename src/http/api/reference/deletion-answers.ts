@@ -1,5 +1,5 @@
 /** Words and answers that the descriptions of deletions share. */
-import { deletedContent } from '../../../contract/deletions.ts';
+import { deletedContent } from '../../../contract/answers/deletions.ts';
 
 export const TRASH = 'What is deleted goes to the trash, from which it can be restored for a while.';
 export const DELETED = { 200: { description: 'What was deleted', schema: deletedContent } };

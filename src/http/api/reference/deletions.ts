@@ -1,6 +1,6 @@
 /** What the reference says about the routes in `../deletions.ts`. */
 
-import { deletionPreview } from '../../../contract/deletions.ts';
+import { deletionPreview } from '../../../contract/answers/deletions.ts';
 import { DELETED_IMAGES_MAX, DELETED_TAGS_MAX } from '../../../vocabulary/images.ts';
 import { DELETED, DISABLED, HEADER, IMMUTABLE, TRASH, UNKNOWN, UNMET } from './deletion-answers.ts';
 import type { Reference } from './described.ts';

@@ -1,6 +1,6 @@
 /** What the reference says about the routes in `../events.ts`. */
 
-import { loggedEvent } from '../../../contract/activity.ts';
+import { loggedEvent } from '../../../contract/answers/activity.ts';
 import { pageSchema } from '../../../contract/pages.ts';
 import type { Reference } from './described.ts';
 

@@ -1,6 +1,6 @@
 /** What the reference says about the routes in `../images.ts`. */
 
-import { imageDetails, imageSummary, tagDetails } from '../../../contract/images.ts';
+import { imageDetails, imageSummary, tagDetails } from '../../../contract/answers/images.ts';
 import { pageSchema } from '../../../contract/pages.ts';
 import { DELETED, DISABLED, HEADER, IMMUTABLE, TRASH, UNKNOWN, UNMET } from './deletion-answers.ts';
 import type { Reference } from './described.ts';

@@ -1,6 +1,6 @@
 /** What the reference says about the routes in `../keys.ts`. */
 
-import { changedKeySchema, createdKeySchema, keySchema } from '../../../contract/keys.ts';
+import { changedKeySchema, createdKeySchema, keySchema } from '../../../contract/answers/keys.ts';
 import { pageSchema } from '../../../contract/pages.ts';
 import type { Reference } from './described.ts';
 

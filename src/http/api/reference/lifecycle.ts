@@ -1,5 +1,5 @@
 /** What the reference says about the routes in `../lifecycle.ts`. */
-import { lifecycleDeletions, lifecyclePlan, savedLifecycle } from '../../../contract/lifecycle.ts';
+import { lifecycleDeletions, lifecyclePlan, savedLifecycle } from '../../../contract/answers/lifecycle.ts';
 import {
   RULE_PATTERNS_MAX,
   SLICE_MANIFESTS_MAX,

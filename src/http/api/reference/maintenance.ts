@@ -5,7 +5,7 @@ import {
   finding,
   maintenanceState,
   scrubSliceSchema,
-} from '../../../contract/maintenance.ts';
+} from '../../../contract/answers/maintenance.ts';
 import { pageSchema } from '../../../contract/pages.ts';
 import type { Reference } from './described.ts';
 

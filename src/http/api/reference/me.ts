@@ -1,8 +1,8 @@
 /** What the reference says about the routes in `../me.ts`. */
 
-import { joinedSchema, memberInvitationSchema } from '../../../contract/organizations.ts';
+import { joinedSchema, memberInvitationSchema } from '../../../contract/answers/organizations.ts';
+import { callerSchema, loginPasswordSchema } from '../../../contract/answers/people.ts';
 import { pageSchema } from '../../../contract/pages.ts';
-import { callerSchema, loginPasswordSchema } from '../../../contract/people.ts';
 import { ANY_NAME } from '../me.ts';
 import type { Reference } from './described.ts';
 

@@ -1,12 +1,12 @@
 /** What the reference says about the routes in `../organizations.ts`. */
 
-import { removedSchema } from '../../../contract/fields.ts';
 import {
   invitedMemberSchema,
   memberInvitationSchema,
   memberSchema,
   organizationSchema,
-} from '../../../contract/organizations.ts';
+} from '../../../contract/answers/organizations.ts';
+import { removedSchema } from '../../../contract/fields.ts';
 import { pageSchema } from '../../../contract/pages.ts';
 import type { Reference } from './described.ts';
 

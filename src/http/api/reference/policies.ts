@@ -1,6 +1,6 @@
 /** What the reference says about the routes in `../policies.ts`. */
 import * as z from 'zod';
-import { explanationSchema, policyPreviewSchema, policySchema } from '../../../contract/policies.ts';
+import { explanationSchema, policyPreviewSchema, policySchema } from '../../../contract/answers/policies.ts';
 import type { Reference } from './described.ts';
 
 const GROUP = 'Policies';

@@ -1,7 +1,8 @@
 /** What the reference says about the routes in `../repositories.ts`. */
+
+import { repository as repositorySchema, repositorySummary } from '../../../contract/answers/repositories.ts';
+import { deletedRepository } from '../../../contract/answers/trash.ts';
 import { pageSchema } from '../../../contract/pages.ts';
-import { repository as repositorySchema, repositorySummary } from '../../../contract/repositories.ts';
-import { deletedRepository } from '../../../contract/trash.ts';
 import type { Reference } from './described.ts';
 
 const GROUP = 'Repositories';

@@ -1,8 +1,8 @@
 /** What the reference says about the routes in `../robots.ts`. */
 
+import { createdKeySchema, keySchema } from '../../../contract/answers/keys.ts';
+import { robotSchema } from '../../../contract/answers/organizations.ts';
 import { removedSchema } from '../../../contract/fields.ts';
-import { createdKeySchema, keySchema } from '../../../contract/keys.ts';
-import { robotSchema } from '../../../contract/organizations.ts';
 import { pageSchema } from '../../../contract/pages.ts';
 import type { Reference } from './described.ts';
 

@@ -1,6 +1,8 @@
 /** What the reference says about the routes in `../tags.ts`. */
+
+import { historyPoint, rolledBack } from '../../../contract/answers/tags.ts';
 import { pageSchema } from '../../../contract/pages.ts';
-import { historyPoint, rolledBack, tagMutability } from '../../../contract/tags.ts';
+import { tagMutability } from '../../../contract/tags.ts';
 import type { Reference } from './described.ts';
 
 const GROUP = 'Tags';

@@ -1,6 +1,6 @@
 /** What the reference says about the routes in `../teams.ts`. */
 
-import { teamMemberSchema, teamSchema } from '../../../contract/organizations.ts';
+import { teamMemberSchema, teamSchema } from '../../../contract/answers/organizations.ts';
 import { pageSchema } from '../../../contract/pages.ts';
 import type { Reference } from './described.ts';
 

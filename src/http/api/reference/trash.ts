@@ -1,6 +1,7 @@
 /** What the reference says about the routes in `../trash.ts`. */
+
+import { purged, restored, restoredRepository, trashEntry, trashedRepository } from '../../../contract/answers/trash.ts';
 import { pageSchema } from '../../../contract/pages.ts';
-import { purged, restored, restoredRepository, trashEntry, trashedRepository } from '../../../contract/trash.ts';
 import type { Reference } from './described.ts';
 
 const GROUP = 'Trash';

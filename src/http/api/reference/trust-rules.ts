@@ -1,6 +1,7 @@
 /** What the reference says about the routes in `../trust-rules.ts`. */
+
+import { savedTrustRuleSchema, trustRuleSchema } from '../../../contract/answers/trust-rules.ts';
 import { pageSchema } from '../../../contract/pages.ts';
-import { savedTrustRuleSchema, trustRuleSchema } from '../../../contract/trust-rules.ts';
 import type { Reference } from './described.ts';
 
 const GROUP = 'Trust rules';

@@ -1,6 +1,7 @@
 /** What the reference says about the routes in `../usage.ts`. */
+
+import { namespaceUsage, organizationUsage, pulls, quota, totalUsage, userUsage } from '../../../contract/answers/usage.ts';
 import { pageSchema } from '../../../contract/pages.ts';
-import { namespaceUsage, organizationUsage, pulls, quota, totalUsage, userUsage } from '../../../contract/usage.ts';
 import type { Reference } from './described.ts';
 
 const GROUP = 'Usage';

@@ -1,14 +1,14 @@
 /** What the reference says about the routes in `../users.ts`. */
 
 import * as z from 'zod';
-import { pageSchema } from '../../../contract/pages.ts';
 import {
   changedUserSchema,
   colleagueSchema,
   invitedUserSchema,
   joinedUserSchema,
   userSchema,
-} from '../../../contract/people.ts';
+} from '../../../contract/answers/people.ts';
+import { pageSchema } from '../../../contract/pages.ts';
 import { SAMPLE_TOKEN } from '../samples.ts';
 import type { Reference } from './described.ts';
 

@@ -1,6 +1,7 @@
 /** What the reference says about the routes in `../webhook-deliveries.ts`. */
+
+import { deliverySchema, deliveryWithAttemptsSchema, replayResult } from '../../../contract/answers/webhooks.ts';
 import { pageSchema } from '../../../contract/pages.ts';
-import { deliverySchema, deliveryWithAttemptsSchema, replayResult } from '../../../contract/webhooks.ts';
 import { SAMPLE_TIME } from '../samples.ts';
 import type { Reference } from './described.ts';
 

@@ -1,7 +1,7 @@
 /** What the reference says about the routes in `../webhooks.ts`. */
 
+import { createdWebhookSchema, testResult, webhookSchema } from '../../../contract/answers/webhooks.ts';
 import { pageSchema } from '../../../contract/pages.ts';
-import { createdWebhookSchema, testResult, webhookSchema } from '../../../contract/webhooks.ts';
 import { SAMPLE_HOOK } from '../samples.ts';
 import type { Reference } from './described.ts';
 

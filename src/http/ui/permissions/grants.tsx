@@ -1,7 +1,7 @@
 /** The table of who may use a repository, and the forms below it. */
 import type { FC } from 'hono/jsx';
 import type { Grant, GrantedRight } from '../../../app/grants.ts';
-import type { ShownStatement } from '../../../contract/statements.ts';
+import type { ShownStatement } from '../../../contract/answers/statements.ts';
 import { repositoryAt, withQuery } from '../parts/addresses.ts';
 import { ActionForm, Choice, Input, Refusals, type Refused, TextArea } from '../parts/form.tsx';
 import { principalText, rightText } from '../parts/rights.tsx';

@@ -3,7 +3,8 @@
 import { grantsIn, listGrantsElsewhere, withoutPrincipal, withPreset } from '../../../app/grants.ts';
 import { getPolicy, previewPolicy, savePolicy } from '../../../app/policies.ts';
 import { getRepository } from '../../../app/repositories.ts';
-import type { SentStatement, ShownStatement } from '../../../contract/statements.ts';
+import type { ShownStatement } from '../../../contract/answers/statements.ts';
+import type { SentStatement } from '../../../contract/statements.ts';
 import { jsonOf } from '../../../oci/json.ts';
 import { PRESETS, type Preset } from '../../../vocabulary/actions.ts';
 import { isPrincipal } from '../../../vocabulary/names.ts';

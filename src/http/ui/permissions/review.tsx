@@ -1,7 +1,7 @@
 /** The review of a change of permissions: who gains and who loses, before anything is saved. */
 import type { FC } from 'hono/jsx';
 import type { Preview } from '../../../app/policies.ts';
-import type { ShownStatement } from '../../../contract/statements.ts';
+import type { ShownStatement } from '../../../contract/answers/statements.ts';
 import { repositoryAt } from '../parts/addresses.ts';
 import { Refusals, type Refused } from '../parts/form.tsx';
 import { Differences } from '../parts/rights.tsx';
