@@ -2,6 +2,9 @@
  * Renders Markdown to HTML. A text is rendered once, when it is saved, so a reader never waits for what a writer made slow
  * (invariant 12). The HTML has no attribute or element that the text chooses: HTML in the text is shown as text, links lead to
  * web pages and mail addresses only, and images are links, because a picture of another host would tell it who reads. Pure.
+ *
+ * The code that saves a text imports this file when it needs it: the tables of the library take time to build, and an isolate
+ * that only serves pulls never needs them.
  */
 import MarkdownIt, { type MarkdownIt as Parser, type Token } from 'markdown-it';
 import { invalidInput } from './vocabulary/refusal.ts';

@@ -5,7 +5,7 @@ import { commentChange } from '../contract/comments.ts';
 import { valid } from '../contract/valid.ts';
 import { settings } from '../env.ts';
 import type { Actor } from '../events/event.ts';
-import { type Rendered, rendered } from '../markdown.ts';
+import type { Rendered } from '../markdown.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import type { Page } from '../oci/page.ts';
 import {
@@ -81,7 +81,7 @@ function shownTo({ authority }: Call, { author, ...comment }: Comment, hidden: S
 /** @throws request-invalid; limit-reached for too many comments; disabled if the setting `COMMENTS` is off */
 export async function postComment(call: Call, repository: RepositoryName, change: { text: string }): Promise<ShownComment> {
   const by = requireWriter(call, repository);
-  return shownTo(call, await addComment(call.env, repository, renderedText(change), by), new Set());
+  return shownTo(call, await addComment(call.env, repository, await renderedText(change), by), new Set());
 }
 
 /** Changes a comment of the caller. @throws request-invalid, disabled; not-found if there is none, or another person's */
@@ -92,7 +92,7 @@ export async function changeComment(
   change: { text: string },
 ): Promise<ShownComment> {
   const by = requireWriter(call, repository);
-  return shownTo(call, await editComment(call.env, repository, { id, text: renderedText(change), by }), new Set());
+  return shownTo(call, await editComment(call.env, repository, { id, text: await renderedText(change), by }), new Set());
 }
 
 /** Returns a comment of the caller, to be edited. @throws not-found */
@@ -119,7 +119,8 @@ function requireWriter(call: Call, repository: RepositoryName): Actor {
   throw new Refusal('disabled', { message: 'comments are switched off in this registry: nothing was changed' });
 }
 
-function renderedText(change: { text: string }): Rendered {
+async function renderedText(change: { text: string }): Promise<Rendered> {
   const { text } = valid(commentChange, change);
+  const { rendered } = await import('../markdown.ts');
   return rendered(text, 'text', COMMENT_HTML_MAX_BYTES);
 }

@@ -13,7 +13,7 @@ import { repositoryChange } from '../contract/repositories.ts';
 import { valid } from '../contract/valid.ts';
 import { type Batch, newBatch, withRetries } from '../events/batch.ts';
 import type { Actor } from '../events/event.ts';
-import { asText, type Rendered, rendered } from '../markdown.ts';
+import type { Rendered } from '../markdown.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import {
   createRepository as addRepository,
@@ -65,12 +65,13 @@ export async function getOverview(call: Call, repository: RepositoryName): Promi
   requireRight(call, 'pull', repository);
   const { source, html, version } = await readOverview(call.env, repository);
   if (html !== null || source === '') return html ?? '';
-  const made = renderedOrText(source);
+  const made = await renderedOrText(source);
   call.work.waitUntil(keepOverviewHtml(call.env, repository, { html: made, version }));
   return made;
 }
 
-function renderedOrText(source: string): string {
+async function renderedOrText(source: string): Promise<string> {
+  const { asText, rendered } = await import('../markdown.ts');
   try {
     return rendered(source, 'overview').html;
   } catch (error) {
@@ -80,18 +81,20 @@ function renderedOrText(source: string): string {
 }
 
 /** Renders a text as the overview would be rendered, and saves nothing. @throws request-invalid if it is too long */
-export function previewOverview(call: Call, repository: RepositoryName, source: string): string {
+export async function previewOverview(call: Call, repository: RepositoryName, source: string): Promise<string> {
   requireRight(call, 'admin', repository);
-  return withOverview({ overview: source }).overview?.html ?? '';
+  return (await withOverview({ overview: source })).overview?.html ?? '';
 }
 
 /** The fields of a change, with the HTML of its overview. */
 type CheckedChange = Omit<RepositoryChange, 'overview'> & { overview?: Rendered };
 
 /** Validates a change and renders its overview. @throws request-invalid */
-function withOverview(change: RepositoryChange): CheckedChange {
+async function withOverview(change: RepositoryChange): Promise<CheckedChange> {
   const { overview, ...others } = valid(repositoryChange, change);
-  return { ...others, ...(overview === undefined ? {} : { overview: rendered(overview, 'overview') }) };
+  if (overview === undefined) return others;
+  const { rendered } = await import('../markdown.ts');
+  return { ...others, overview: rendered(overview, 'overview') };
 }
 
 async function readRepository(call: Call, repository: RepositoryName): Promise<Repository> {
@@ -116,7 +119,7 @@ export async function putRepository(
   ifVersion: number | null,
 ): Promise<{ isNew: boolean; repository: Repository }> {
   const by = requireRight(call, 'create', repository);
-  const wanted = withOverview(change);
+  const wanted = await withOverview(change);
   if (ifVersion === null || ifVersion === 0) {
     if (await create(call, repository, wanted, by)) return { isNew: true, repository: await readRepository(call, repository) };
     if (ifVersion === 0)
@@ -188,7 +191,7 @@ export async function changeRepository(
   ifVersion: number | null,
 ): Promise<Repository> {
   const by = requireRight(call, 'admin', repository);
-  return save(call, repository, withOverview(change), { ifVersion, by });
+  return save(call, repository, await withOverview(change), { ifVersion, by });
 }
 
 async function save(

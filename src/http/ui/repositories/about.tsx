@@ -31,7 +31,7 @@ export const aboutPages = new Hono<AppEnv>()
     const name = repositoryIn(c);
     const overview = form.raw('overview');
     const outcome = await tried(form, async () => {
-      if (form.has('preview')) return { html: previewOverview(callOf(c), name, overview) };
+      if (form.has('preview')) return { html: await previewOverview(callOf(c), name, overview) };
       await changeRepository(callOf(c), name, { overview }, versionIn(form));
       return null;
     });
