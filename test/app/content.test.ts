@@ -85,7 +85,7 @@ const READS = [
   async (call: ContentCall) =>
     listReferrers(call, API, {
       subject: image.digest,
-      artifactType: undefined,
+      artifactTypes: [],
       after: { artifactType: '', digest: '' },
       limit: 10,
     }),

@@ -14,7 +14,9 @@ export const referrers = new Hono<AppEnv>({ strict: false }).get('/:name{.+}/ref
   const [lastType, last] = [mediaType(c, 'lastType'), single(c, 'last')];
   const limit = Math.max(1, pageSize(c));
   const after = last === undefined ? undefined : { artifactType: lastType ?? '', digest: last };
-  const { items, more } = await listReferrers(contentCallOf(c), repositoryIn(c), { subject, artifactType, after, limit });
+  const artifactTypes = artifactType === undefined ? [] : [artifactType];
+  const query = { subject, artifactTypes, after, limit };
+  const { items, more } = await listReferrers(contentCallOf(c), repositoryIn(c), query);
   const end = items.at(-1);
   return sendJson(
     c,

@@ -25,7 +25,8 @@ interface Referrer {
 
 interface ReferrersQuery {
   subject: Digest;
-  artifactType: string | undefined;
+  /** The artifact types of the referrers to list. Empty for all. */
+  artifactTypes: readonly string[];
   /** The last referrer of the previous page, or `undefined` for the first page. */
   after: { artifactType: string; digest: string } | undefined;
   limit: number;
@@ -45,9 +46,11 @@ interface Row {
 export async function listReferrers(
   env: Pick<Env, 'DB' | 'BLOBS'>,
   repository: RepositoryName,
-  { subject, artifactType, after, limit }: ReferrersQuery,
+  { subject, artifactTypes, after, limit }: ReferrersQuery,
 ): Promise<Page<Referrer>> {
-  const type = artifactType === undefined ? '' : 'AND m.artifact_type = :artifactType';
+  const [artifactType = null, ...more] = artifactTypes;
+  const types = more.length === 0 ? '= :artifactType' : 'IN (SELECT value FROM json_each(:artifactTypes))';
+  const type = artifactType === null ? '' : `AND m.artifact_type ${types}`;
   // The page is chosen without the documents, because sorting them would move megabytes.
   const { results } = await prepare(
     env,
@@ -64,7 +67,7 @@ export async function listReferrers(
      FROM measured p JOIN manifests m ON m.repository_id = p.repository_id AND m.digest = p.digest
      WHERE p.bytes_before < ${PAGE_MAX_BYTES} ORDER BY p.artifact_type, p.digest`,
     {
-      ...{ repository, subject, artifactType: artifactType ?? null, rows: limit + 1 },
+      ...{ repository, subject, artifactType, artifactTypes, rows: limit + 1 },
       ...{ afterType: after?.artifactType ?? '', afterDigest: after?.digest ?? '' },
     },
   ).all<Row>();
