@@ -1,4 +1,6 @@
 /** The operations of the ECR API, by name. Each group has the operations of one subject. */
+import { contentOperations } from './image-contents.ts';
+import { imageOperations } from './images.ts';
 import { lifecycleOperations } from './lifecycle.ts';
 import type { EcrOperation } from './operation.ts';
 import { registryOperations } from './registry.ts';
@@ -9,5 +11,7 @@ export const OPERATIONS: Readonly<Record<string, EcrOperation>> = {
   ...registryOperations,
   ...repositoryOperations,
   ...lifecycleOperations,
+  ...imageOperations,
+  ...contentOperations,
   ...UNSUPPORTED,
 };
