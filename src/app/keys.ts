@@ -29,10 +29,11 @@ import { valid } from '../contract/valid.ts';
 import { settings } from '../env.ts';
 import type { Page, PageQuery } from '../oci/page.ts';
 import { organizationOf } from '../vocabulary/names.ts';
-import { Refusal } from '../vocabulary/refusal.ts';
+import { isRefusal, Refusal } from '../vocabulary/refusal.ts';
 import { actorOf, isOwnKey, requireLogin, requireNoSession, requireOwner, requireUnscopedUser } from './access.ts';
 import { bareNames } from './bare-names.ts';
 import type { Call } from './call.ts';
+import { requireProviderConfirmation } from './provider-sign-in.ts';
 import { storedStatement } from './statements.ts';
 
 export type { AccessKey } from '../auth/people/access-keys.ts';
@@ -92,6 +93,23 @@ export async function createKey(call: Call, wanted: NewKey, idempotency: string 
   return create(call, call.authority.subject, wanted, idempotency);
 }
 
+/**
+ * Creates a key for a caller with a session who has just signed in at the provider again. One such sign-in makes one key.
+ * @param confirmation the token of `confirmByProvider`
+ * @throws unauthenticated, forbidden; conflict if the confirmation has made another key already
+ */
+export async function createConfirmedKey(call: Call, wanted: NewKey, confirmation: string): Promise<CreatedKey> {
+  const idempotency = await requireProviderConfirmation(call, confirmation);
+  try {
+    return await make(call, call.authority.subject, wanted, idempotency);
+  } catch (error) {
+    if (!isRefusal(error, 'conflict')) throw error;
+    throw new Refusal('conflict', {
+      message: 'this sign-in at the provider has made a key already: sign in there again. No key was made',
+    });
+  }
+}
+
 /** @param robot the subject of the robot */
 export async function listRobotKeys(call: Call, robot: string, page: PageQuery): Promise<Page<AccessKey>> {
   requireOwner(call, organizationOf(robot));
@@ -114,6 +132,10 @@ export async function createRobotKey(
 
 async function create(call: Call, owner: string, wanted: NewKey, idempotency: string | null): Promise<CreatedKey> {
   requireNoSession(call);
+  return make(call, owner, wanted, idempotency);
+}
+
+async function make(call: Call, owner: string, wanted: NewKey, idempotency: string | null): Promise<CreatedKey> {
   const { name, statements, days } = valid(newKey, wanted);
   const { key, secret } = await addKey(call.env, {
     owner,

@@ -11,14 +11,22 @@ import {
   linkIdentity,
   unlinkIdentity,
 } from '../auth/outside/identities.ts';
-import { type BegunSignIn, sealIdentity, sealSignIn, unsealIdentity, unsealSignIn } from '../auth/outside/pending.ts';
+import {
+  type BegunSignIn,
+  sealConfirmation,
+  sealIdentity,
+  sealSignIn,
+  unsealConfirmation,
+  unsealIdentity,
+  unsealSignIn,
+} from '../auth/outside/pending.ts';
 import { beginAtProvider, finishAtProvider, type Identity, type Provider } from '../auth/outside/provider.ts';
 import { loadAuthority } from '../auth/rights/lookup.ts';
 import { beginSession } from '../auth/sessions.ts';
 import type { Minted } from '../auth/tokens.ts';
 import { type Env, settings } from '../env.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
-import { actorOf, requireUnscopedUser } from './access.ts';
+import { actorOf, requireNoSession, requireUnscopedUser } from './access.ts';
 import { recordLogin } from './authentication.ts';
 import type { Arrival, Call } from './call.ts';
 import type { Session } from './sessions.ts';
@@ -42,19 +50,47 @@ function providerOf(env: Env): Provider {
   return { issuer: oidcIssuer, clientId: oidcClientId, clientSecret: env.OIDC_CLIENT_SECRET || null };
 }
 
+/** The address of the provider to which the browser is sent, and the token that the browser keeps. */
+interface Begun {
+  url: string;
+  pending: Minted;
+}
+
+type Beginning = Pick<BegunSignIn, 'purpose' | 'next' | 'account' | 'session'>;
+
+/** Begins a sign-in. @throws address-unknown, issuer-unreachable */
+export function beginSignIn(arrival: Arrival, next: string): Promise<Begun> {
+  return begin(arrival, { purpose: 'sign-in', next, account: '', session: '' });
+}
+
+/** Begins the linking of an identity to the caller's account. @throws unauthenticated, forbidden, issuer-unreachable */
+export function beginLinking(call: Call, arrival: Arrival, next: string): Promise<Begun> {
+  requireUnscopedUser(call);
+  return begin(arrival, { purpose: 'link', next, account: call.authority.subject, session: '' });
+}
+
 /**
- * Begins a sign-in, or the linking of an identity.
- * @param wanted.account the account to link to; empty for a sign-in
- * @returns the address of the provider, and the token that the browser keeps
- * @throws address-unknown, issuer-unreachable
+ * Begins a new sign-in at the provider of a person who is signed in already. It confirms one access key, for this account and
+ * this session.
+ * @throws unauthenticated, forbidden, address-unknown, issuer-unreachable
  */
-export async function beginSignIn(
-  arrival: Arrival,
-  { next, account }: Pick<BegunSignIn, 'next' | 'account'>,
-): Promise<{ url: string; pending: Minted }> {
+export function beginConfirmation(call: Call, arrival: Arrival, next: string): Promise<Begun> {
+  requireUnscopedUser(call);
+  return begin(arrival, { purpose: 'key', next, account: call.authority.subject, session: sessionOf(call) });
+}
+
+async function begin(arrival: Arrival, wanted: Beginning): Promise<Begun> {
   const { env, origin } = arrival;
-  const { url, pending } = await beginAtProvider(providerOf(env), `${origin}${CALLBACK_PATH}`, outsideOf(arrival));
-  return { url, pending: await sealSignIn(env, { ...pending, next, account }, arrival) };
+  const fresh = wanted.purpose === 'key';
+  const callback = `${origin}${CALLBACK_PATH}`;
+  const { url, pending } = await beginAtProvider(providerOf(env), callback, { fresh }, outsideOf(arrival));
+  return { url, pending: await sealSignIn(env, { ...pending, ...wanted }, arrival) };
+}
+
+/** @throws forbidden for a caller without a session */
+function sessionOf({ authority: { credentialKind, login } }: Call): string {
+  if (credentialKind === 'session' && login) return login.id;
+  throw new Refusal('forbidden', { message: 'this is for a signed-in browser' });
 }
 
 /**
@@ -134,15 +170,78 @@ export function offerIdentity(call: Call, identity: Identity, account: string): 
   return sealIdentity(call.env, identity, account, call);
 }
 
-/** Links an identity to the caller's account. @throws unauthenticated, forbidden, name-taken, limit-reached */
+/**
+ * Returns a token with which the caller can make one access key, since the caller has just signed in at the provider.
+ * @param begun what was begun before the sign-in
+ * @throws unauthenticated; forbidden for another account, another session, or an identity that is not linked to the account
+ */
+export async function confirmByProvider(call: Call, identity: Identity, begun: BegunSignIn): Promise<string> {
+  requireUnscopedUser(call);
+  // The state is new for each sign-in: an answer of the provider that is sent twice confirms the same one key.
+  const { account, session, state: once } = begun;
+  if (begun.purpose !== 'key' || begun.notBefore === null) throw new Refusal('forbidden');
+  const confirmation = { identity, account, session, once };
+  await requireConfirmation(call, confirmation);
+  return sealConfirmation(call.env, confirmation, call);
+}
+
+/**
+ * Requires a sign-in at the provider that confirms one access key of the caller.
+ * @returns a name for the key, so that a second request with the same confirmation makes no second key
+ * @throws unauthenticated, forbidden
+ */
+export async function requireProviderConfirmation(call: Call, token: string): Promise<string> {
+  requireUnscopedUser(call);
+  const confirmation = await unsealConfirmation(call.env, token, call);
+  if (confirmation === null) {
+    throw new Refusal('forbidden', { message: 'this took too long: sign in at the provider again. No key was made' });
+  }
+  await requireConfirmation(call, confirmation);
+  return `provider:${confirmation.once}`;
+}
+
+async function requireConfirmation(
+  call: Call,
+  { identity, account, session }: { identity: Identity; account: string; session: string },
+): Promise<void> {
+  if (account !== call.authority.subject || session !== sessionOf(call)) {
+    throw new Refusal('forbidden', { message: 'another session began this: begin again. No key was made' });
+  }
+  const owner = await accountOfIdentity(call.env, identity);
+  if (owner?.subject === account) return;
+  throw new Refusal('forbidden', {
+    message: 'you have signed in as somebody who is not linked to your account here: no key was made',
+  });
+}
+
+/** The identity in a token of `offerIdentity` for the caller; `null` if the token has expired or is for somebody else. */
+export async function offeredIdentity(call: Call, token: string): Promise<Identity | null> {
+  requireUnscopedUser(call);
+  return unsealIdentity(call.env, token, call.authority.subject, call);
+}
+
+/**
+ * Links an identity to the caller's account. Whoever signs in as the identity can use the account from then on, so a signed-in
+ * browser alone is not enough.
+ * @throws unauthenticated, forbidden, name-taken, limit-reached
+ */
 export async function linkOwnIdentity(call: Call, token: string): Promise<void> {
   requireUnscopedUser(call);
+  requireNoSession(call);
   const { subject } = call.authority;
-  const identity = await unsealIdentity(call.env, token, subject, call);
+  const identity = await offeredIdentity(call, token);
   if (identity === null) {
     throw new Refusal('request-invalid', { message: 'this took too long, or somebody else began it: nothing was linked' });
   }
   await linkIdentity(call.env, subject, identity, actorOf(call));
+}
+
+/** True if the caller can confirm a new key by a sign-in at the provider, instead of by an access key. */
+export async function canConfirmByProvider(call: Call): Promise<boolean> {
+  requireUnscopedUser(call);
+  const { oidcIssuer } = settings(call.env);
+  if (providerName(call.env) === null || call.authority.credentialKind !== 'session') return false;
+  return (await listOwnIdentities(call)).some(({ issuer }) => issuer === oidcIssuer);
 }
 
 /** @throws unauthenticated, forbidden, not-found */

@@ -134,6 +134,7 @@ export const PAGES: typeof ROUTES = {
   '/account/invitations/:organization': { POST: 'account' },
   '/account/keys': { GET: 'login' },
   '/account/keys/-/new': { GET: 'account', POST: 'account' },
+  '/account/keys/-/new/provider': { GET: 'account' },
   '/account/logins': { GET: 'login', POST: 'login' },
   '/keys/:key': { GET: 'login', POST: 'account' },
   '/keys/:key/rotation': { POST: 'login' },

@@ -5,10 +5,21 @@ import type { Call } from '../../src/app/call.ts';
 import { listGrantsElsewhere } from '../../src/app/grants.ts';
 import { getAttention } from '../../src/app/home.ts';
 import { readManifest } from '../../src/app/images.ts';
+import { createConfirmedKey } from '../../src/app/keys.ts';
 import { listLayerFiles } from '../../src/app/layer-files.ts';
 import { getPayload, samplePayload } from '../../src/app/payloads.ts';
 import { previewVisibility } from '../../src/app/policies.ts';
-import { linkOwnIdentity, listOwnIdentities, offerIdentity, unlinkOwnIdentity } from '../../src/app/provider-sign-in.ts';
+import {
+  beginConfirmation,
+  beginLinking,
+  canConfirmByProvider,
+  confirmByProvider,
+  linkOwnIdentity,
+  listOwnIdentities,
+  offeredIdentity,
+  offerIdentity,
+  unlinkOwnIdentity,
+} from '../../src/app/provider-sign-in.ts';
 import { getOverview, previewOverview } from '../../src/app/repositories.ts';
 import { signOut } from '../../src/app/sessions.ts';
 import { createWebhook } from '../../src/app/subscriptions.ts';
@@ -84,11 +95,19 @@ test.each<[string, 'pull' | 'admin', (call: Call) => unknown]>([
   expect(await reason(robot)).toBe('forbidden');
 });
 
+const IDENTITY = { issuer: 'https://login.example', subject: 'x' };
+
 test.each<[string, (call: Call) => unknown]>([
-  ['offered', (call) => offerIdentity(call, { issuer: 'https://login.example', subject: 'x' }, call.authority.subject)],
+  ['offered', (call) => offerIdentity(call, IDENTITY, call.authority.subject)],
   ['linked', (call) => linkOwnIdentity(call, 'a token')],
-  ['removed', (call) => unlinkOwnIdentity(call, { issuer: 'https://login.example', subject: 'x' })],
+  ['removed', (call) => unlinkOwnIdentity(call, IDENTITY)],
   ['listed', (call) => listOwnIdentities(call)],
+  ['read', (call) => offeredIdentity(call, 'a token')],
+  ['asked about', (call) => canConfirmByProvider(call)],
+  ['asked for', (call) => beginLinking(call, call as never, '/')],
+  ['asked for again', (call) => beginConfirmation(call, call as never, '/')],
+  ['taken as a confirmation', (call) => confirmByProvider(call, IDENTITY, { purpose: 'key', notBefore: 0 } as never)],
+  ['taken for a new key', (call) => createConfirmedKey(call, { name: 'x' }, 'a token')],
 ])('an identity at a provider is %s by a person with a credential that is not narrowed', async (_, change) => {
   const robot = await makeRobot(world, 'acme', 'ci', []);
   const reason = async (who: Person | null) => reasonOf(world, async () => change(await callAs(world, who)));

@@ -43,6 +43,8 @@ afterAll(async () => {
 /** A browser that keeps the cookies of each host, and follows redirects by hand. */
 class Client {
   readonly cookies = new Map<string, Map<string, string>>();
+  /** The cookies that the registry has deleted. */
+  readonly deleted = new Map<string, string>();
 
   async send(url: string, form?: Record<string, string>): Promise<Response> {
     const { origin } = new URL(url);
@@ -60,8 +62,10 @@ class Client {
     });
     for (const line of response.headers.getSetCookie()) {
       const [name = '', value = ''] = (line.split(';')[0] ?? '').split(/=(.*)/s);
-      if (/max-age=0|expires=Thu, 01 Jan 1970/i.test(line)) jar.delete(name);
-      else jar.set(name, value);
+      if (/max-age=0|expires=Thu, 01 Jan 1970/i.test(line)) {
+        this.deleted.set(name, jar.get(name) ?? '');
+        jar.delete(name);
+      } else jar.set(name, value);
     }
     return response;
   }
@@ -108,13 +112,33 @@ test('an identity is linked by a person who is signed in, and then signs in with
   const page = await response.text();
   expect(page).toContain('Link this identity to your account?');
   const identity = /name="identity" value="([^"]+)"/.exec(page)?.[1] ?? '';
-  expect((await admin.send(`${registry.url}/account/identities`, { identity })).status).toBe(303);
+  const { password } = registry;
+  expect((await admin.send(`${registry.url}/account/identities`, { identity, password })).status).toBe(303);
   expect(await (await admin.send(`${registry.url}/account/identities`)).text()).toContain('somebody');
 
   const browser = new Client();
   const landed = await browser.through(`${registry.url}/sign-in/provider?next=/repositories`, 'somebody');
   expect([landed.url, landed.response.status]).toEqual([`${registry.url}/repositories`, 200]);
   expect(await landed.response.text()).toContain('<span>admin</span>');
+
+  // A person without an access key makes one by signing in at the provider again, which asks for the password again.
+  const again = await browser.through(`${registry.url}/account/keys/-/new/provider`, 'somebody');
+  const confirmation = /name="confirmation" value="([^"]+)"/.exec(await again.response.text())?.[1] ?? '';
+  const made = await browser.send(`${registry.url}/account/keys/-/new`, { name: 'first', confirmation });
+  expect([made.status, (await made.text()).includes('data-secret')]).toEqual([200, true]);
+  expect((await browser.send(`${registry.url}/account/keys/-/new`, { name: 'second', confirmation })).status).toBe(409);
+  // The answer of the provider counts once, even for a browser that has kept the cookie of the sign-in.
+  browser.cookies.get(registry.url)?.set('berth-sign-in', browser.deleted.get('berth-sign-in') ?? '');
+  expect((await browser.send(again.url)).status).toBe(401);
+
+  // A thief with the session cookie must sign in at the provider, and can only do so as the thief.
+  const thief = new Client();
+  thief.cookies.set(registry.url, new Map(browser.cookies.get(registry.url)));
+  const stolen = await thief.through(`${registry.url}/account/keys/-/new/provider`, 'thief');
+  expect([stolen.response.status, await stolen.response.text()]).toEqual([
+    403,
+    expect.stringContaining('not linked to your account'),
+  ]);
 
   // An equal name elsewhere is another identity.
   const other = await new Client().through(`${registry.url}/sign-in/provider`, 'somebody-else');

@@ -32,6 +32,11 @@ export interface Pending {
   state: string;
   nonce: string;
   verifier: string;
+  /**
+   * If set, the person must sign in at the provider anew, not before this time (seconds since the epoch): a session that the
+   * browser has there is not enough.
+   */
+  notBefore: number | null;
 }
 
 /** A person at a provider. `subject` never changes and is never given to somebody else (Core 1.0, section 2). */
@@ -45,15 +50,26 @@ const TIMEOUT_MS = 8000;
 const MAX_BYTES = 256 * 1024;
 /** The maximum number of characters of a `sub` (Core 1.0, section 2). */
 const SUBJECT_MAX_LENGTH = 255;
+/** The seconds by which the clock of the provider may differ. */
+const CLOCK_SKEW = 30;
 
-/** The first step: the address of the provider to which the browser is sent, and what the browser must keep. */
+/**
+ * The first step: the address of the provider to which the browser is sent, and what the browser must keep.
+ * @param fresh true: the person must sign in at the provider anew (Core 1.0, section 3.1.2.1: `prompt` and `max_age`)
+ */
 export async function beginAtProvider(
   provider: Provider,
   callback: string,
+  { fresh }: { fresh: boolean },
   outside: Outside,
 ): Promise<{ url: string; pending: Pending }> {
   const configuration = await configurationOf(provider, outside);
-  const pending = { state: randomState(), nonce: randomNonce(), verifier: randomPKCECodeVerifier() };
+  const pending = {
+    state: randomState(),
+    nonce: randomNonce(),
+    verifier: randomPKCECodeVerifier(),
+    notBefore: fresh ? Math.floor(outside.now / 1000) : null,
+  };
   const url = buildAuthorizationUrl(configuration, {
     redirect_uri: callback,
     scope: 'openid',
@@ -61,6 +77,7 @@ export async function beginAtProvider(
     code_challenge_method: 'S256',
     state: pending.state,
     nonce: pending.nonce,
+    ...(fresh ? { prompt: 'login', max_age: '0' } : {}),
   });
   return { url: url.href, pending };
 }
@@ -84,8 +101,9 @@ export async function finishAtProvider(
       expectedNonce: pending.nonce,
       idTokenExpected: true,
     });
-    const { iss, sub } = tokens.claims() ?? {};
+    const { iss, sub, auth_time: signedInAt } = tokens.claims() ?? {};
     if (iss !== provider.issuer || !sub || sub.length > SUBJECT_MAX_LENGTH) throw new Error('the ID token names nobody');
+    requireFresh(signedInAt, pending.notBefore, outside.now);
     return { issuer: iss, subject: sub };
   } catch (cause) {
     if (cause instanceof Refusal) throw cause;
@@ -95,6 +113,21 @@ export async function finishAtProvider(
       cause,
     });
   }
+}
+
+/**
+ * Requires that the person signed in at the provider after this began. A provider may ignore the wish for a new sign-in, so
+ * only the claim `auth_time` counts (Core 1.0, section 3.1.3.7).
+ * @throws unauthenticated
+ */
+function requireFresh(signedInAt: unknown, notBefore: number | null, now: number): void {
+  if (notBefore === null) return;
+  const isFresh =
+    typeof signedInAt === 'number' && signedInAt >= notBefore - CLOCK_SKEW && signedInAt <= now / 1000 + CLOCK_SKEW;
+  if (isFresh) return;
+  throw new Refusal('unauthenticated', {
+    message: 'the provider does not confirm that you have signed in there just now: nothing was changed',
+  });
 }
 
 /** Fetches the configuration of the provider (Discovery 1.0, section 4). @throws issuer-unreachable */

@@ -1,6 +1,7 @@
 /** Access keys in pages: their list, the form for a new one, and the one answer that shows a secret. */
 import type { FC } from 'hono/jsx';
 import type { AccessKey, CreatedKey } from '../../app/keys.ts';
+import { providerName } from '../../app/provider-sign-in.ts';
 import { settings } from '../../env.ts';
 import { loginNameOf, nameOf } from '../../vocabulary/names.ts';
 import { hostOf, type RequestContext } from '../context.ts';
@@ -56,10 +57,12 @@ interface NewKeyProps {
   action: string;
   /** The subject that will own the key. */
   owner: string;
+  /** The token of a sign-in at the provider, which takes the place of the access key. */
+  confirmation?: string | undefined;
   refused?: Refused | undefined;
 }
 
-export const NewKeyForm: FC<NewKeyProps> = ({ c, action, owner, refused }) => {
+export const NewKeyForm: FC<NewKeyProps> = ({ c, action, owner, confirmation, refused }) => {
   const { keyDefaultDays, keyMaxDays } = settings(c.env);
   const namespace = nameOf(owner).split('/', 1)[0] ?? '';
   const all = owner.startsWith('user:') ? 'Everything you may do' : 'Everything the robot may do';
@@ -86,7 +89,14 @@ export const NewKeyForm: FC<NewKeyProps> = ({ c, action, owner, refused }) => {
       />
       <PresetFields all={all} namespace={namespace} refused={refused} />
       <JsonLimits refused={refused} />
-      <ConfirmKey c={c} refused={refused} />
+      {confirmation === undefined ? (
+        <ConfirmKey c={c} refused={refused} />
+      ) : (
+        <>
+          <input type="hidden" name="confirmation" value={confirmation} />
+          <p class="hint">You have just signed in at {providerName(c.env)}: that confirms this one key, for 10 minutes.</p>
+        </>
+      )}
       <button type="submit" class="main">
         Make access key
       </button>

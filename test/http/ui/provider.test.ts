@@ -2,7 +2,8 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { linkIdentity } from '../../../src/auth/outside/identities.ts';
 import { INTERNET } from '../../../src/outbound/request.ts';
-import { Browser, browserOf } from '../../world/browser.ts';
+import { ADMINISTRATOR, Browser, browserOf } from '../../world/browser.ts';
+import { inviteUser } from '../../world/people.ts';
 import { type Issuer, newIssuer } from '../../world/token-issuer.ts';
 import { newWorld, ORIGIN, type World, worldOf } from '../../world/world.ts';
 
@@ -127,11 +128,130 @@ test('an identity that another person went through is linked only by a confirmed
   expect(signedOut.status).toBe(401);
   const page = await admin.get(`/sign-in/provider/callback?${query}`, { cookie: `${admin.cookie}; ${pending}` });
   const identity = /name="identity" value="([^"]+)"/.exec(await page.text())?.[1] ?? '';
+  const password = ADMINISTRATOR.password;
   const rows = async () => (await world.env.DB.prepare('SELECT subject FROM identities ORDER BY subject').all()).results;
   expect(await rows()).toEqual([{ subject: 'somebody' }]);
-  expect((await admin.post('/account/identities', { identity: `${identity}x` })).status).toBe(400);
-  expect((await admin.post('/account/identities', { identity })).status).toBe(303);
+  expect((await admin.post('/account/identities', { identity: `${identity}x`, password })).status).toBe(400);
+  // A signed-in browser alone links nothing: the identity could be that of a thief.
+  const alone = await admin.post('/account/identities', { identity });
+  expect([alone.status, (await alone.text()).includes('name="password"')]).toEqual([401, true]);
+  expect(await rows()).toEqual([{ subject: 'somebody' }]);
+  expect((await admin.post('/account/identities', { identity, password })).status).toBe(303);
   expect(await rows()).toEqual([{ subject: 'new' }, { subject: 'somebody' }]);
+});
+
+describe('a new sign-in at the provider', () => {
+  /** A browser that is signed in by the provider. Its person has no access key. */
+  let person: Browser;
+
+  beforeEach(async () => {
+    person = await signedIn();
+  });
+
+  async function signedIn(): Promise<Browser> {
+    const { cookie, state } = await begin();
+    const browser = new Browser(world);
+    const query = new URLSearchParams({ code: 'c', state, iss: issuer.url });
+    expect((await browser.get(`/sign-in/provider/callback?${query}`, { cookie })).status).toBe(303);
+    return browser;
+  }
+
+  /** Begins a new sign-in, which the provider answers with these claims. @returns the callback and the cookie for it */
+  async function beginAgain(browser: Browser, changed: Record<string, unknown> = {}) {
+    const response = await browser.get('/account/keys/-/new/provider');
+    const asked = new URL(response.headers.get('location') ?? '');
+    const at = Math.floor(Date.now() / 1000);
+    const nonce = asked.searchParams.get('nonce');
+    claims = { aud: 'berth', sub: 'somebody', nonce, iat: at, nbf: undefined, exp: at + 60, auth_time: at, ...changed };
+    const query = new URLSearchParams({ code: 'c', state: asked.searchParams.get('state') ?? '', iss: issuer.url });
+    const pending = (response.headers.getSetCookie()[0] ?? '').split(';', 1)[0] ?? '';
+    return { asked, pending, callback: `/sign-in/provider/callback?${query}` };
+  }
+
+  /** The answer to the callback, and the confirmation in its form; empty if there is none. */
+  async function finish(browser: Browser, { pending, callback }: { pending: string; callback: string }) {
+    const response = await browser.get(callback, { cookie: `${browser.cookie}; ${pending}` });
+    const confirmation = /name="confirmation" value="([^"]+)"/.exec(await response.text())?.[1] ?? '';
+    return { status: response.status, confirmation };
+  }
+
+  const make = (browser: Browser, confirmation: string, name = 'first', headers = {}) =>
+    browser.post('/account/keys/-/new', { name, confirmation }, headers);
+  const keys = async () => (await world.env.DB.prepare('SELECT name FROM access_keys').all()).results.map(({ name }) => name);
+
+  test('makes one key for a person who has none', async () => {
+    expect(await person.page('/account/keys/-/new')).toContain('href="/account/keys/-/new/provider"');
+    const begun = await beginAgain(person);
+    expect(Object.fromEntries(begun.asked.searchParams)).toMatchObject({ prompt: 'login', max_age: '0' });
+    const { status, confirmation } = await finish(person, begun);
+    expect(status).toBe(200);
+    const refused = await make(person, confirmation, '');
+    expect([refused.status, (await refused.text()).includes(confirmation)]).toEqual([400, true]);
+    const made = await make(person, confirmation);
+    expect([made.status, (await made.text()).includes('data-secret')]).toEqual([200, true]);
+    const second = await make(person, confirmation, 'second');
+    expect([second.status, await keys()]).toEqual([409, ['first']]);
+  });
+
+  test('makes one key even if the provider takes its code twice', async () => {
+    const begun = await beginAgain(person);
+    const all = [await finish(person, begun), await finish(person, begun)];
+    const [one = '', two = ''] = all.map(({ confirmation }) => confirmation);
+    expect((await make(person, one)).status).toBe(200);
+    expect([(await make(person, two, 'second')).status, await keys()]).toEqual([409, ['first']]);
+  });
+
+  test.each<[string, Record<string, unknown>]>([
+    ['the provider does not say when the person signed in', { auth_time: undefined }],
+    ['the person signed in at the provider before', { auth_time: Math.floor(Date.now() / 1000) - 120 }],
+    ['the time is in the future', { auth_time: Math.floor(Date.now() / 1000) + 3600 }],
+    ['the time is a text', { auth_time: String(Math.floor(Date.now() / 1000)) }],
+    ['the identity is linked to nobody', { sub: 'a thief' }],
+    ['the identity is linked to another account', { sub: 'bob' }],
+    ['the ID token is for another sign-in', { nonce: 'another' }],
+  ])('confirms nothing if %s', async (_, changed) => {
+    await inviteUser(world, 'bob');
+    await linkIdentity(world.env, 'user:bob', { issuer: issuer.url, subject: 'bob' }, { subject: 'user:admin' });
+    const { status, confirmation } = await finish(person, await beginAgain(person, changed));
+    expect([401, 403]).toContain(status);
+    expect(confirmation).toBe('');
+  });
+
+  test('confirms nothing in another session: neither its answer nor its confirmation can be given to somebody else', async () => {
+    const other = await signedIn();
+    const begun = await beginAgain(person);
+    expect(await finish(other, begun)).toEqual({ status: 403, confirmation: '' });
+    const { confirmation } = await finish(person, begun);
+    expect((await make(other, confirmation)).status).toBe(403);
+    await linkIdentity(world.env, 'user:admin', { issuer: issuer.url, subject: 'new' }, { subject: 'user:admin' });
+    const signedOut = new Browser(world);
+    expect((await make(signedOut, confirmation)).status).toBe(303);
+    expect(await keys()).toEqual([]);
+  });
+
+  test('is needed: neither the session alone, nor what other sign-ins leave, makes a key', async () => {
+    expect((await person.post('/account/keys/-/new', { name: 'stolen' })).status).toBe(401);
+    expect((await make(person, 'made up')).status).toBe(403);
+    // An ordinary sign-in confirms no key, even one that the provider has asked for anew.
+    const { cookie, state } = await begin();
+    claims = { ...claims, auth_time: claims.iat };
+    const query = new URLSearchParams({ code: 'c', state, iss: issuer.url });
+    const response = await person.get(`/sign-in/provider/callback?${query}`, { cookie: `${person.cookie}; ${cookie}` });
+    expect([response.status, response.headers.get('location')]).toEqual([303, '/repositories']);
+    expect((await make(person, cookie.split('=')[1] ?? '')).status).toBe(403);
+    expect(await keys()).toEqual([]);
+  });
+
+  test('confirms a key for ten minutes, while the identity is linked', async () => {
+    const { confirmation } = await finish(person, await beginAgain(person));
+    vi.useFakeTimers({ now: Date.now() + 11 * 60_000, toFake: ['Date'] });
+    expect((await make(person, confirmation)).status).toBe(403);
+    vi.useRealTimers();
+    await person.post('/account/identities/remove', { issuer: issuer.url, subject: 'somebody' });
+    expect((await make(person, confirmation)).status).toBe(403);
+    expect(await person.page('/account/keys/-/new')).not.toContain('href="/account/keys/-/new/provider"');
+    expect(await keys()).toEqual([]);
+  });
 });
 
 test('a registry without a provider has no such page', async () => {

@@ -1,11 +1,12 @@
 /** The list of the reader's access keys, and the form for a new one. */
 
-import { type AccessKey, createKey, listKeys } from '../../../app/keys.ts';
+import { type AccessKey, type CreatedKey, createConfirmedKey, createKey, listKeys } from '../../../app/keys.ts';
 import { describeCaller } from '../../../app/login.ts';
+import { canConfirmByProvider, hasAccess, providerName } from '../../../app/provider-sign-in.ts';
 import { type AppEnv, callOf, type RequestContext } from '../../context.ts';
 import { Hono } from '../../hono.ts';
 import { confirmedCall } from '../confirmed.tsx';
-import { readForm } from '../forms.ts';
+import { type Form, readForm } from '../forms.ts';
 import { KeyTable, MadeKey, NewKeyForm, newKeyIn, onceIn } from '../keys.tsx';
 import { Page, render } from '../page.tsx';
 import type { Refused } from '../parts/form.tsx';
@@ -20,13 +21,23 @@ export const keyListPages = new Hono<AppEnv>()
     const { items, more } = await listKeys(callOf(c), undefined, { after: last ?? '', limit: PAGE_SIZE });
     return render(c, <Keys c={c} items={items} last={last} next={more ? (items.at(-1)?.id ?? null) : null} />);
   })
-  .get('/account/keys/-/new', (c) => render(c, <NewKey c={c} />))
+  .get('/account/keys/-/new', async (c) => render(c, <NewKey c={c} byProvider={await canConfirmByProvider(callOf(c))} />))
   .post('/account/keys/-/new', async (c) => {
     const form = await readForm(c);
-    const outcome = await triedSignIn(form, async () => createKey(await confirmedCall(c, form), newKeyIn(form), onceIn(form)));
+    const outcome = await triedSignIn(form, () => create(c, form));
     if ('done' in outcome) return render(c, <MadeKey c={c} made={outcome.done} back="/account/keys" section="account" />);
-    return render(c, <NewKey c={c} refused={outcome.refused} />, statusOf(outcome.refused.refusal));
+    const { refused } = outcome;
+    const confirmation = form.optional('confirmation');
+    const byProvider = confirmation === undefined && (await canConfirmByProvider(callOf(c)));
+    return render(c, <NewKey {...{ c, byProvider, confirmation, refused }} />, statusOf(refused.refusal));
   });
+
+/** A new sign-in at the provider confirms the key, or an access key in the form does. */
+async function create(c: RequestContext, form: Form): Promise<CreatedKey> {
+  const confirmation = form.optional('confirmation');
+  if (confirmation !== undefined) return createConfirmedKey(callOf(c), newKeyIn(form), confirmation);
+  return createKey(await confirmedCall(c, form), newKeyIn(form), onceIn(form));
+}
 
 interface KeysProps {
   c: RequestContext;
@@ -60,13 +71,55 @@ function Keys({ c, items, last, next }: KeysProps) {
   );
 }
 
-function NewKey({ c, refused }: { c: RequestContext; refused?: Refused }) {
+interface NewKeyProps {
+  c: RequestContext;
+  refused?: Refused | undefined;
+  /** True if the reader can confirm the key by a sign-in at the provider. */
+  byProvider?: boolean;
+  /** The token of a sign-in at the provider that confirms the key. */
+  confirmation?: string | undefined;
+}
+
+/** The page with the form for a key of the reader. */
+export function NewKey({ c, refused, byProvider = false, confirmation }: NewKeyProps) {
   return (
     <Page c={c} title="New access key" section="account">
       <section class="narrow">
         <h1>New access key</h1>
-        <NewKeyForm c={c} action="/account/keys/-/new" owner={callOf(c).authority.subject} refused={refused} />
+        <NewKeyForm
+          c={c}
+          action="/account/keys/-/new"
+          owner={callOf(c).authority.subject}
+          confirmation={confirmation}
+          refused={refused}
+        />
+        {confirmation === undefined ? <WithoutKey c={c} byProvider={byProvider} /> : null}
       </section>
     </Page>
+  );
+}
+
+/** What a person does who has no access key to confirm the new one with. */
+function WithoutKey({ c, byProvider }: { c: RequestContext; byProvider: boolean }) {
+  const provider = providerName(c.env);
+  return (
+    <>
+      <h2>No access key at hand?</h2>
+      {byProvider ? (
+        <>
+          <p>Sign in at {provider} once more: that confirms one key.</p>
+          <p>
+            <a class="button" href="/account/keys/-/new/provider">
+              Sign in again at {provider}
+            </a>
+          </p>
+        </>
+      ) : (
+        <p>
+          An administrator can make a new invitation link for you, which gives you a key.
+          {hasAccess(c.env) ? ' Cloudflare Access does not tell when you signed in, so it cannot confirm a key.' : ''}
+        </p>
+      )}
+    </>
   );
 }

@@ -2,7 +2,10 @@
 
 import {
   ACCESS_HEADER,
+  beginConfirmation,
+  beginLinking,
   beginSignIn,
+  confirmByProvider,
   hasAccess,
   type Identity,
   identityByAccess,
@@ -10,6 +13,7 @@ import {
   type LinkedIdentity,
   linkOwnIdentity,
   listOwnIdentities,
+  offeredIdentity,
   offerIdentity,
   providerName,
   signInAs,
@@ -20,17 +24,19 @@ import { arrivalOf } from '../../authenticate.ts';
 import { type AppEnv, callOf, originOf, type RequestContext } from '../../context.ts';
 import { Hono } from '../../hono.ts';
 import { limitTokenRequests } from '../../limits.ts';
+import { ConfirmKey, confirmedCall } from '../confirmed.tsx';
 import { readForm } from '../forms.ts';
 import { Page, render, seeOther } from '../page.tsx';
 import { ownPath, signInAt } from '../parts/addresses.ts';
-import { ActionForm, sentence } from '../parts/form.tsx';
+import { ActionForm, Refusals, type Refused, sentence } from '../parts/form.tsx';
 import { When } from '../parts/text.tsx';
-import { statusOf } from '../refused.tsx';
+import { statusOf, triedSignIn } from '../refused.tsx';
 import { clearPending, mayHaveSession, pendingToken, setPending, setSession } from '../session.ts';
 import { viewerCall } from '../viewer.ts';
+import { NewKey } from './keys.tsx';
 
 export const providerPages = new Hono<AppEnv>()
-  .get('/sign-in/provider', async (c) => begin(c, { next: ownPath(c.req.query('next'), originOf(c)), account: '' }))
+  .get('/sign-in/provider', async (c) => begin(c, () => beginSignIn(arrivalOf(c), ownPath(c.req.query('next'), originOf(c)))))
   .get('/sign-in/access', async (c) => {
     const next = ownPath(c.req.query('next'), originOf(c));
     if (!mayHaveSession(c)) return seeOther('/sign-in');
@@ -45,12 +51,16 @@ export const providerPages = new Hono<AppEnv>()
     const identity = await identityByAccess(arrivalOf(c), accessToken(c));
     return render(c, <Confirm c={c} identity={identity} token={await offerIdentity(call, identity, call.authority.subject)} />);
   })
-  .get('/account/identities/link', async (c) => begin(c, { next: '/account/identities', account: callOf(c).authority.subject }))
+  .get('/account/identities/link', async (c) => begin(c, () => beginLinking(callOf(c), arrivalOf(c), '/account/identities')))
+  .get('/account/keys/-/new/provider', async (c) => begin(c, () => beginConfirmation(callOf(c), arrivalOf(c), '/account/keys')))
   .get('/sign-in/provider/callback', async (c) => {
     const call = await viewerCall(c);
     const response = await answered(c, async () => {
       const { identity, begun } = await identityOf(arrivalOf(c), new URL(c.req.url).search, pendingToken(c));
-      if (begun.account !== '') {
+      if (begun.purpose === 'key') {
+        return render(c, <NewKey c={c} confirmation={await confirmByProvider(call, identity, begun)} />);
+      }
+      if (begun.purpose === 'link') {
         return render(c, <Confirm c={c} identity={identity} token={await offerIdentity(call, identity, begun.account)} />);
       }
       const landed = seeOther(begun.next);
@@ -62,8 +72,14 @@ export const providerPages = new Hono<AppEnv>()
   })
   .get('/account/identities', async (c) => render(c, <Identities c={c} identities={await listOwnIdentities(callOf(c))} />))
   .post('/account/identities', async (c) => {
-    await linkOwnIdentity(callOf(c), (await readForm(c)).text('identity'));
-    return seeOther('/account/identities', 'saved');
+    const form = await readForm(c);
+    const token = form.text('identity');
+    const outcome = await triedSignIn(form, async () => linkOwnIdentity(await confirmedCall(c, form), token));
+    if ('done' in outcome) return seeOther('/account/identities', 'saved');
+    const { refused } = outcome;
+    const identity = await offeredIdentity(callOf(c), token);
+    if (identity === null) throw refused.refusal;
+    return render(c, <Confirm {...{ c, identity, token, refused }} />, statusOf(refused.refusal));
   })
   .post('/account/identities/remove', async (c) => {
     const form = await readForm(c);
@@ -86,28 +102,43 @@ function accessToken(c: RequestContext): string | null {
 }
 
 /** Sends the browser to the provider. Each begin makes the registry send a request, so their number is limited. */
-async function begin(c: RequestContext, wanted: { next: string; account: string }): Promise<Response> {
+async function begin(c: RequestContext, send: () => ReturnType<typeof beginSignIn>): Promise<Response> {
   if (!mayHaveSession(c)) return seeOther('/sign-in');
   await limitTokenRequests(c, 'sign-in');
-  const { url, pending } = await beginSignIn(arrivalOf(c), wanted);
+  const { url, pending } = await send();
   const response = new Response(null, { status: 303, headers: { location: url, 'cache-control': 'no-store' } });
   setPending(c, response.headers, pending);
   return response;
 }
 
-function Confirm({ c, identity, token }: { c: RequestContext; identity: Identity; token: string }) {
+interface ConfirmProps {
+  c: RequestContext;
+  identity: Identity;
+  /** The token of `offerIdentity`. */
+  token: string;
+  refused?: Refused;
+}
+
+function Confirm({ c, identity, token, refused }: ConfirmProps) {
   return (
     <Page c={c} title="Link an identity" section="account">
-      <section class="plain">
+      <section class="narrow">
         <h1>Link this identity to your account?</h1>
         <p>
           At <strong>{new URL(identity.issuer).host}</strong> you are <code>{identity.subject}</code>. Whoever signs in there as
           this person can then do everything here that you can.
         </p>
-        <div class="actions">
-          <ActionForm action="/account/identities" label="Link the identity" tone="main" fields={{ identity: token }} />
-          <a href="/account/identities">Do not link it</a>
-        </div>
+        <form method="post" action="/account/identities" class="panel">
+          <Refusals refused={refused} />
+          <input type="hidden" name="identity" value={token} />
+          <ConfirmKey c={c} refused={refused} />
+          <p class="actions">
+            <button type="submit" class="main">
+              Link the identity
+            </button>
+            <a href="/account/identities">Do not link it</a>
+          </p>
+        </form>
       </section>
     </Page>
   );
