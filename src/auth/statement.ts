@@ -3,7 +3,7 @@
  * overrules those that allow. The order of the statements does not matter. A request may have to read statements that somebody
  * else wrote (invariant 12), so every function that stores statements checks their limits with `checkStatements`. Pure.
  */
-import { patternList } from '../oci/pattern.ts';
+import { matchesOne, patternList } from '../oci/pattern.ts';
 import type { RepositoryAction } from '../vocabulary/actions.ts';
 import { PATTERNS_MAX, POLICY_MAX_BYTES, STATEMENTS_MAX } from '../vocabulary/limits.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
@@ -109,7 +109,7 @@ function concerns({ actions, repositories, principals }: Statement, question: Om
 
 /** True if at least one of the patterns matches the repository. */
 export function isAbout(patterns: readonly string[], repository: string): boolean {
-  return patternList(patterns).matches(repository);
+  return matchesOne(patterns, repository);
 }
 
 const sets = new WeakMap<readonly string[], ReadonlySet<string>>();

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { isRepositoryPattern, isTagPattern, matches, patternList } from '../../src/oci/pattern.ts';
+import { isRepositoryPattern, isTagPattern, matches, matchesOne, patternList } from '../../src/oci/pattern.ts';
 import { isTag } from '../../src/oci/reference.ts';
 
 describe('a pattern of repositories', () => {
@@ -156,6 +156,13 @@ describe('a list of patterns', () => {
         (list, text) => patternList(list).matches(text) === list.some((pattern) => matches(pattern, text)),
       ),
       { numRuns: 20_000 },
+    );
+  });
+
+  test('matches the same whether it is compiled or not', () => {
+    fc.assert(
+      fc.property(patterns, texts, (list, text) => matchesOne(list, text) === patternList(list).matches(text)),
+      { numRuns: 2000 },
     );
   });
 
