@@ -1,13 +1,15 @@
 /**
- * Remembers in the memory of this isolate the manifests that clients have just looked up by HEAD. Container clients send HEAD
- * with a tag, and then GET with the digest in its answer, so the GET takes no database call. As in `known-blobs.ts`, only facts
- * about stored content are remembered, never who may read it, and never what a tag names. A deletion by this isolate takes
- * effect at once; one by another isolate after `BLOB_CACHE_SECONDS`.
+ * Remembers in the memory of this isolate the manifests that clients have just looked up by HEAD or pulled by a tag. Container
+ * clients send HEAD with a tag, and then GET with the digest in its answer, so the GET takes no database call. As in
+ * `known-blobs.ts`, only facts about stored content are remembered, never who may read it. The database is asked for each pull
+ * by a tag, but it need not send again what this isolate remembers. A deletion by this isolate takes effect at once; one by
+ * another isolate after `BLOB_CACHE_SECONDS`.
  */
 import { type Env, settings, type Vars } from '../env.ts';
 import { distrustReplicas } from '../events/replicas.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/name.ts';
+import type { Tag } from '../oci/reference.ts';
 import { perDatabase } from '../telemetry.ts';
 
 export interface Manifest {
@@ -19,6 +21,8 @@ export interface Manifest {
 
 interface Memory {
   manifests: Map<string, { manifest: Manifest; until: number }>;
+  /** The digests that tags named when they were last pulled. A tag may have moved since, so the database must be asked. */
+  lastPulled: Map<string, { digest: Digest; until: number }>;
   /** For each repository, the number of manifests that were read ahead since the last one that was pulled by digest. */
   unused: Map<RepositoryName, number>;
   /** The number of deletions by this isolate. */
@@ -33,10 +37,15 @@ const MANIFESTS_MAX = 50;
  */
 const UNUSED_MAX = 4;
 const REPOSITORIES_MAX = 1000;
+/**
+ * The part of `BLOB_CACHE_SECONDS` in which a pull by a tag need not read the manifest and its blobs again. The blobs are
+ * remembered for the rest of that time, which is long enough for the pulls of the layers that follow.
+ */
+const LAST_PULLED_PART = 1 / 4;
 
-const memoryOf = perDatabase((): Memory => ({ manifests: new Map(), unused: new Map(), deletions: 0 }));
+const memoryOf = perDatabase((): Memory => ({ manifests: new Map(), lastPulled: new Map(), unused: new Map(), deletions: 0 }));
 
-const keyOf = (repository: RepositoryName, digest: Digest) => `${repository} ${digest}`;
+const keyOf = (repository: RepositoryName, reference: Digest | Tag) => `${repository} ${reference}`;
 
 /**
  * Call this before a HEAD reads a manifest. Returns a function that remembers what was read, unless this isolate has deleted
@@ -47,16 +56,33 @@ export function beginReadingAhead(
   env: Pick<Env, 'DB'> & Vars,
   repository: RepositoryName,
 ): ((manifest: Manifest, asOf: number) => void) | null {
-  const memory = memoryOf(env);
-  const { deletions, manifests, unused } = memory;
+  const { unused } = memoryOf(env);
   const before = unused.get(repository) ?? 0;
   if (settings(env).blobCacheSeconds === 0 || before >= UNUSED_MAX) return null;
   removeOldest(unused, REPOSITORIES_MAX);
   unused.set(repository, before + 1);
+  return beginReadingManifest(env, repository, null);
+}
+
+/**
+ * Call this before a manifest is read. Returns a function that remembers it, as that of `beginReadingAhead` does.
+ * @param tag the tag of a pull; `null` if the manifest is read for another reason
+ */
+export function beginReadingManifest(
+  env: Pick<Env, 'DB'> & Vars,
+  repository: RepositoryName,
+  tag: Tag | null,
+): (manifest: Manifest, asOf: number) => void {
+  const memory = memoryOf(env);
+  const { deletions, manifests, lastPulled } = memory;
+  const lifetime = settings(env).blobCacheSeconds * 1000;
   return (manifest, asOf) => {
-    if (memory.deletions !== deletions) return;
+    if (memory.deletions !== deletions || lifetime === 0) return;
     removeOldest(manifests, MANIFESTS_MAX);
-    manifests.set(keyOf(repository, manifest.digest), { manifest, until: asOf + settings(env).blobCacheSeconds * 1000 });
+    manifests.set(keyOf(repository, manifest.digest), { manifest, until: asOf + lifetime });
+    if (tag === null) return;
+    removeOldest(lastPulled, MANIFESTS_MAX);
+    lastPulled.set(keyOf(repository, tag), { digest: manifest.digest, until: asOf + lifetime * LAST_PULLED_PART });
   };
 }
 
@@ -74,10 +100,22 @@ export function knownManifest(env: Pick<Env, 'DB'>, repository: RepositoryName, 
   return found && now < found.until ? found.manifest : null;
 }
 
+/**
+ * Returns the manifest that the tag named when it was last pulled, or `null` if it is not remembered. Only the database knows
+ * whether the tag still names it.
+ */
+export function lastPulledManifest(env: Pick<Env, 'DB'>, repository: RepositoryName, tag: Tag, now: number): Manifest | null {
+  const { manifests, lastPulled } = memoryOf(env);
+  const last = lastPulled.get(keyOf(repository, tag));
+  if (!last || now >= last.until) return null;
+  return manifests.get(keyOf(repository, last.digest))?.manifest ?? null;
+}
+
 /** Forgets all manifests. Call this after each deletion of manifests, also if its answer was lost. */
 export function forgetManifests(env: Pick<Env, 'DB'>): void {
   distrustReplicas(env);
   const memory = memoryOf(env);
   memory.deletions++;
   memory.manifests.clear();
+  memory.lastPulled.clear();
 }

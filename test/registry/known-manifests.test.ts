@@ -1,4 +1,4 @@
-/** A manifest that a client pulls by its digest after it has asked for its tag by HEAD: no query, no right that comes from memory. */
+/** Manifests that an isolate remembers: fewer queries and smaller ones, no right that comes from memory, no tag either. */
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { counting } from '../world/counting.ts';
 import { type Content, pushImage, refusal, textOf } from '../world/images.ts';
@@ -103,6 +103,35 @@ test('a manifest that another isolate deleted is gone after BLOB_CACHE_SECONDS, 
   expect((await ask('GET', manifest)).status).toBe(200);
   vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 61_000 });
   expect(await refusal(await ask('GET', manifest))).toBe('404 MANIFEST_UNKNOWN');
+});
+
+test('a second pull of a tag asks the database what the tag names, and reads nothing else again', async () => {
+  const { env, counts } = counting(world.env);
+  const on = worldOf(env);
+  const cost = async () => {
+    const { d1, rowsRead } = counts;
+    const pulled = await ask('GET', 'manifests/v1', on);
+    expect([pulled.status, await pulled.text()]).toEqual([200, textOf(image)]);
+    expect(pulled.headers.get('docker-content-digest')).toBe(image.digest);
+    return { d1: counts.d1 - d1, rowsRead: counts.rowsRead - rowsRead };
+  };
+  await cost();
+  const [first, second] = [await cost(), await cost()];
+  expect(second).toEqual(first);
+  vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 16_000 });
+  // The layers must be remembered until their pulls, so they are read again from time to time.
+  const later = await cost();
+  expect(later.d1).toBe(first.d1);
+  expect(later.rowsRead).toBeGreaterThan(first.rowsRead);
+});
+
+test('a second pull of a tag that another isolate moved gives the other image, and after its deletion none', async () => {
+  await (await ask('GET', 'manifests/v1')).text();
+  const other = await pushImage(elsewhere(), 'acme/api', 'v1', 2);
+  const pulled = await ask('GET', 'manifests/v1');
+  expect([await pulled.text(), pulled.headers.get('docker-content-digest')]).toEqual([textOf(other), other.digest]);
+  expect((await elsewhere().fetch('DELETE', `/v2/acme/api/manifests/${other.digest}`)).status).toBe(202);
+  expect(await refusal(await ask('GET', 'manifests/v1'))).toBe('404 MANIFEST_UNKNOWN');
 });
 
 test('a manifest that is read ahead while it is deleted is not remembered', async () => {

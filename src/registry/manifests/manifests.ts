@@ -5,7 +5,7 @@
 import { type Env, settings, type Vars } from '../../env.ts';
 import { type Database, newBatch } from '../../events/batch.ts';
 import { type Found, firstFromNearest, firstFromPrimary } from '../../events/replicas.ts';
-import { prepare } from '../../events/sql.ts';
+import { type Parameters, prepare } from '../../events/sql.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 import type { Reference } from '../../oci/reference.ts';
@@ -14,7 +14,13 @@ import { report } from '../../telemetry.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { markManifests } from '../faults.ts';
 import { type Blob, beginReading, remembersBlobs } from '../known-blobs.ts';
-import { beginReadingAhead, forgetManifests, knownManifest } from '../known-manifests.ts';
+import {
+  beginReadingAhead,
+  beginReadingManifest,
+  forgetManifests,
+  knownManifest,
+  lastPulledManifest,
+} from '../known-manifests.ts';
 import { REPOSITORY_ID } from '../repositories/repositories.ts';
 
 type Stores = Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'>;
@@ -48,9 +54,10 @@ function firstNamed<Row>(
   env: Database & Vars,
   columns: string,
   { repository, reference, now }: { repository: RepositoryName; reference: Reference; now: number },
+  further: Parameters = {},
 ): Promise<Found<Row>> {
   const read = reference.tag ? firstFromPrimary<Row> : firstFromNearest<Row>;
-  const parameters = { repository, reference: reference.tag ?? reference.digest };
+  const parameters = { repository, reference: reference.tag ?? reference.digest, ...further };
   return read(env, `SELECT ${columns} ${locate(reference)}`, parameters, now);
 }
 
@@ -110,17 +117,22 @@ interface ManifestRow extends HeadRow {
   blobs: string | null;
 }
 
-/** Reads the row of a manifest, and remembers where its blobs are. */
+/**
+ * Reads the row of a manifest, and remembers where its blobs are.
+ * @param known a manifest whose document and blobs are remembered. If the row is its row, these are not read again
+ */
 async function readManifest(
   env: Database & Vars,
   repository: RepositoryName,
   reference: Reference,
   now: number,
+  known: Digest | null = null,
 ): Promise<Found<ManifestRow>> {
-  const blobs = remembersBlobs(env) ? BLOBS_OF_MANIFEST : 'NULL';
+  const blobs = remembersBlobs(env) ? `iif(m.digest = :known, NULL, ${BLOBS_OF_MANIFEST})` : 'NULL';
   const remember = beginReading(env, repository);
-  const columns = `m.digest, m.media_type, m.size, m.content, m.object_key, ${blobs} AS blobs`;
-  const found = await firstNamed<ManifestRow>(env, columns, { repository, reference, now });
+  const content = 'iif(m.digest = :known, NULL, m.content) AS content';
+  const columns = `m.digest, m.media_type, m.size, ${content}, m.object_key, ${blobs} AS blobs`;
+  const found = await firstNamed<ManifestRow>(env, columns, { repository, reference, now }, { known });
   if (found.row?.blobs) remember(JSON.parse(found.row.blobs) as Blob[], found.asOf);
   return found;
 }
@@ -154,8 +166,13 @@ export async function getManifest(
 ): Promise<ManifestHead & { text: string }> {
   const known = reference.digest ? knownManifest(env, repository, reference.digest, now) : null;
   if (known) return known;
-  const { row, fromReplica } = await readManifest(env, repository, reference, now);
+  const tag = reference.tag ?? null;
+  const last = tag === null ? null : lastPulledManifest(env, repository, tag, now);
+  const remember = beginReadingManifest(env, repository, tag);
+  const { row, asOf, fromReplica } = await readManifest(env, repository, reference, now, last?.digest ?? null);
   if (!row) throw await unknownToPull(env, repository, reference);
+  const head = { digest: row.digest, mediaType: row.media_type, size: row.size };
+  if (last?.digest === row.digest) return { ...head, text: last.text };
   const text = row.content ?? (await readText(env, row.object_key ?? ''));
   if (text === null) {
     if (fromReplica) {
@@ -166,7 +183,8 @@ export async function getManifest(
     await markMissing(env, repository, row.digest, row.object_key);
     throw unknownManifest(repository, reference);
   }
-  return { digest: row.digest, mediaType: row.media_type, size: row.size, text };
+  if (tag !== null && row.content !== null) remember({ ...head, text }, asOf);
+  return { ...head, text };
 }
 
 /** Marks a manifest whose object is missing as absent, so that the next push uploads it again instead of skipping it. */
