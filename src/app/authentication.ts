@@ -136,7 +136,7 @@ export async function recordLogin(
   note: (where: { address: string | null }) => Promise<void>,
 ): Promise<void> {
   try {
-    await note({ address: await auditAddress(env, network) });
+    await note({ address: await auditAddress(env, network()) });
   } catch (error) {
     report('login.not-recorded', { requestId, error });
   }

@@ -25,8 +25,8 @@ export interface Call {
 
 /** The context of a request whose caller is not known yet. */
 export interface Arrival extends Omit<Call, 'authority' | 'address'> {
-  /** The client's IPv4 address or IPv6 network, or `null` if it is not known. */
-  network: string | null;
+  /** Returns the client's IPv4 address or IPv6 network, or `null` if it is not known. */
+  network: () => string | null;
   /** `docker`: a client of the protocol, which logs in once. `api`: one that sends a key with each request. */
   client: 'docker' | 'api';
   /** Sends requests to the issuers of outside tokens. */

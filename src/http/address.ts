@@ -1,5 +1,5 @@
 /** Determines the network that a request comes from. Rate limits are counted by network. A client cannot choose its network. */
-import { createMiddleware } from 'hono/factory';
+import type { Context } from 'hono';
 import { auditAddress } from '../app/audit-address.ts';
 import type { AppEnv, RequestContext } from './context.ts';
 
@@ -27,11 +27,10 @@ export function recordedNetworkOf(c: RequestContext): string | null {
 }
 
 /** Sets `auditAddress` for every change through the management API, so that events record the client's address. */
-export const withAuditAddress = createMiddleware<AppEnv>(async function withAuditAddress(c, next) {
+export async function withAuditAddress(c: Context<AppEnv>): Promise<void> {
   const isChange = c.req.method !== 'GET' && c.req.method !== 'HEAD';
   if (isChange) c.set('auditAddress', await auditAddress(c.env, recordedNetworkOf(c)));
-  await next();
-});
+}
 
 const GROUPS = 8;
 

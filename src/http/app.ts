@@ -48,12 +48,14 @@ import { referrers } from './v2/referrers.ts';
 import { tags } from './v2/tags.ts';
 import { uploads } from './v2/uploads.ts';
 
-const headers = createMiddleware<AppEnv>(async function headers(c, next) {
+/** Completes the headers of every answer, and reads what the client still sends. */
+const finish = createMiddleware<AppEnv>(async function finish(c, next) {
   await next();
   if (c.req.method === 'HEAD') await measure(c);
   // The headers are set on the response itself. Hono's `c.header` would build a new response.
   c.res.headers.set('docker-distribution-api-version', 'registry/2.0');
   c.res.headers.set('x-content-type-options', 'nosniff');
+  await drainUnread(c);
 });
 
 /**
@@ -68,29 +70,36 @@ async function measure(c: Context<AppEnv>): Promise<void> {
   c.res = new Response(bytes, { status, headers });
 }
 
+/** A check or preparation of a request. It throws a refusal. */
+type Step = (c: Context<AppEnv>) => void | Promise<void>;
+
+/** Makes one middleware of several steps, because each middleware takes CPU time of its own. */
+function before(...steps: Step[]): MiddlewareHandler<AppEnv> {
+  return async (c, next) => {
+    for (const step of steps) {
+      const running = step(c);
+      if (running) await running;
+    }
+    await next();
+  };
+}
+
 /** Refuses every request if a secret or a setting is wrong. */
-const configured = createMiddleware<AppEnv>(async function configured(c, next) {
-  requireSettings(c.env);
-  await next();
-});
+const configured: Step = (c) => requireSettings(c.env);
 
 /**
  * Refuses every request if the stores belong to another registry or the schema is older than this program. If requests are
  * logged, it also wraps the stores to count the operations of the request.
  */
-const ownStores = createMiddleware<AppEnv>(async function ownStores(c, next) {
+const ownStores: Step = async (c) => {
   await requireStores(c.env);
-  if (logsEverything()) c.env = withBindings(c.env, countedStores(c.env, c.var.counts));
-  await next();
-});
+  if (logsEverything()) c.env = withBindings(c.env, countedStores(c.env, c.get('counts')));
+};
 
 /** Refuses requests that the webhook of a registry sent, so that no event can cause itself (RFC 5842, 7.2: loop detected). */
-const noLoop = createMiddleware<AppEnv>(async function noLoop(c, next) {
-  if (c.req.header(LOOP_HEADER) !== undefined) {
-    throw new Refusal('webhook-loop');
-  }
-  await next();
-});
+const noLoop: Step = (c) => {
+  if (c.req.header(LOOP_HEADER) !== undefined) throw new Refusal('webhook-loop');
+};
 
 /**
  * A host name or an IP address, with or without a port. The Host header is checked because the realm of challenges and the
@@ -98,19 +107,18 @@ const noLoop = createMiddleware<AppEnv>(async function noLoop(c, next) {
  */
 const HOST = /^(?:[\w.-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::\d{1,5})?$/i;
 
-const plainHost = createMiddleware<AppEnv>(async function plainHost(c, next) {
+const plainHost: Step = (c) => {
   const host = c.req.header('host');
   if (!URL.canParse(c.req.url) || (host !== undefined && !HOST.test(host)))
     throw new Refusal('parameter-invalid', { message: 'the host of the request is not a valid name or address' });
-  await next();
-});
+};
 
 /**
  * Refuses paths with percent-encoding, so that routing, authorization and handlers all read the same path. No path of the
  * protocol needs percent-encoding. The exception is `%3A` for the colon of a digest at the end of a path: some clients send it,
  * and it is unambiguous there.
  */
-const plainPath = createMiddleware<AppEnv>(async function plainPath(c, next) {
+const plainPath: Step = (c) => {
   const sent = c.req.url.replace(/^[^/]*\/\/[^/]*/, '').split(/[?#]/, 1)[0] ?? '';
   const paths = [sent, new URL(c.req.url).pathname, c.req.path].map(withPlainDigest);
   if (paths.some((path) => path.includes('%') || path.includes('//'))) {
@@ -118,13 +126,12 @@ const plainPath = createMiddleware<AppEnv>(async function plainPath(c, next) {
       message: 'the path is not valid: it has percent-encoding, an empty part, or too many parts',
     });
   }
-  await next();
-});
+};
 
 const ENCODED_DIGEST = /^(\/v2\/.*\/sha(?:256|512))%3a([0-9a-f]{64}|[0-9a-f]{128})(\/?)$/i;
 
 function withPlainDigest(path: string): string {
-  return path.replace(ENCODED_DIGEST, '$1:$2$3');
+  return path.includes('%') ? path.replace(ENCODED_DIGEST, '$1:$2$3') : path;
 }
 
 /**
@@ -132,20 +139,18 @@ function withPlainDigest(path: string): string {
  * because generated clients use it: `%2F` in the name of a repository, `%3A` in a digest. `routedPath` has already decoded the
  * path once.
  */
-const plainApiPath = createMiddleware<AppEnv>(async function plainApiPath(c, next) {
+const plainApiPath: Step = (c) => {
   if (/[%\p{Cc}\ufffd]/u.test(c.req.path)) {
     const message = 'the path is not valid: its percent-encoding is not UTF-8, is done twice, or contains a control character';
     throw new Refusal('request-invalid', { message });
   }
   if (c.req.path.includes('//')) throw new Refusal('address-unknown');
-  await next();
-});
+};
 
 /** Refuses paths of the console with percent-encoding or an empty part: no address of a page needs them. */
-const plainPagePath = createMiddleware<AppEnv>(async function plainPagePath(c, next) {
+const plainPagePath: Step = (c) => {
   if (/%|\/\//.test(new URL(c.req.url).pathname)) throw new Refusal('address-unknown');
-  await next();
-});
+};
 
 /** The maximum number of parts of a path. A repository name of 255 characters has at most 128 parts, and routes add a few. */
 const PATH_MAX_PARTS = 160;
@@ -162,7 +167,7 @@ function routedPath(request: Request): string {
 }
 
 /** The middleware of every page of the console. */
-const CONSOLE = [configured, plainPagePath, ownStores, withAuditAddress, authenticatePage, ownForms];
+const CONSOLE = [before(configured, plainPagePath, ownStores, withAuditAddress), authenticatePage, ownForms];
 
 export const app = new Hono<AppEnv>({ getPath: routedPath });
 
@@ -171,17 +176,17 @@ app.notFound((c) => {
   const page = isForPeople(c) && c.req.method === 'GET' ? pageOfReference(c.req.path.slice(1)) : null;
   return page === null ? refuse(c, new Refusal('address-unknown')) : seeOther(page);
 });
-app.use(logRequest, drainUnread, headers, noLoop, plainHost);
-app.use('/v2/*', configured, plainPath, ownStores, authenticate);
-app.use('/token', configured, ownStores);
+app.use(logRequest, finish, before(noLoop, plainHost));
+app.use('/v2/*', before(configured, plainPath, ownStores, authenticate));
+app.use('/token', before(configured, ownStores));
 for (const resource of [base, tags, manifests, referrers, uploads, blobs]) mount('/v2', resource);
-app.use('/api/*', configured, plainApiPath);
-app.use('/api/v1/*', ownStores, withAuditAddress, authenticateApi);
+app.use('/api/*', before(configured, plainApiPath));
+app.use('/api/v1/*', before(ownStores, withAuditAddress, authenticateApi));
 for (const resource of api) mount('/api/v1', resource);
 mount('/api', documentation);
 mount('/token', token);
 // The console has a GET of the same path. Its resource refuses all other methods, so this one comes first.
-app.post('/', configured, ownStores, answerEcr);
+app.post('/', before(configured, ownStores), answerEcr);
 mount('/join', join);
 app.get('/assets/*', staticFile);
 for (const door of ['/v2/*', '/api/*', '/token/*', '/join/*'])

@@ -1,5 +1,5 @@
 /** Reads the Authorization header, and writes the challenge (`WWW-Authenticate`) that says which credentials are accepted. */
-import { createMiddleware } from 'hono/factory';
+import type { Context } from 'hono';
 import { identify, type SentCredential, wrongCredentials } from '../app/authentication.ts';
 import { type Arrival, INTERNET } from '../app/call.ts';
 import { REASONS } from '../vocabulary/reasons.ts';
@@ -12,28 +12,24 @@ import { guess } from './limits.ts';
 export function arrivalOf(c: RequestContext): Arrival {
   return {
     ...baseOf(c),
-    network: recordedNetworkOf(c),
+    network: () => recordedNetworkOf(c),
     client: c.req.path.startsWith('/api') ? 'api' : 'docker',
     fetch: INTERNET.fetch,
-    requestId: c.var.requestId,
+    requestId: c.get('requestId'),
   };
 }
 
 /** Sets `caller` for /v2. Accepts a password of any kind with the scheme Basic, and an access token with the scheme Bearer. */
-export const authenticate = createMiddleware<AppEnv>(async function authenticate(c, next) {
-  await setCaller(c, (token) => ({ token }));
-  await next();
-});
+export function authenticate(c: Context<AppEnv>): Promise<void> {
+  return setCaller(c, (token) => ({ token }));
+}
 
 /** Sets `caller` for /api. Accepts a password of any kind with either scheme. An access token is valid for /v2 only. */
-export const authenticateApi = createMiddleware<AppEnv>(async function authenticateApi(c, next) {
-  await setCaller(c, (password) => ({ name: null, password }));
-  await next();
-});
+export function authenticateApi(c: Context<AppEnv>): Promise<void> {
+  return setCaller(c, (password) => ({ name: null, password }));
+}
 
-type Setter = { set: (key: 'caller', value: AppEnv['Variables']['caller']) => void };
-
-async function setCaller(c: RequestContext & Setter, bearer: (value: string) => SentCredential): Promise<void> {
+async function setCaller(c: Context<AppEnv>, bearer: (value: string) => SentCredential): Promise<void> {
   const header = c.req.header('authorization');
   const arrival = arrivalOf(c);
   const sent = header === undefined ? null : sentIn(header, bearer);

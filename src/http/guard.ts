@@ -33,13 +33,13 @@ export function guardOf(path: string, requirement: Exclude<Requirement, 'anyone'
     if (isContent) {
       const isRead = c.req.method === 'GET' || c.req.method === 'HEAD';
       const request = { named, isRead, incoming: incomingBlob(c, path) };
-      const admitted = await admitToContent(arrivalOf(c), c.var.caller, requirement as ContentRequirement, request);
+      const admitted = await admitToContent(arrivalOf(c), c.get('caller'), requirement as ContentRequirement, request);
       if (admitted.authority !== null) c.set('authority', admitted.authority);
       if (admitted.uploading !== null) c.set('uploading', admitted.uploading);
       if (!isRead) await limitWrites(c);
       else if (LISTS[path] !== undefined) await limitExpensiveReads(c, LISTS[path]);
     } else {
-      const admitted = await admit(arrivalOf(c), c.var.caller, requirement as ManagementRequirement, named);
+      const admitted = await admit(arrivalOf(c), c.get('caller'), requirement as ManagementRequirement, named);
       c.set('authority', admitted.authority);
       if (admitted.webhook !== null) c.set('webhook', admitted.webhook);
       // The operations of the API charge their own reads.

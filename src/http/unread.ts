@@ -2,7 +2,7 @@
  * Reads and drops the rest of the body of a request after the answer is known. Many clients send the whole body before they
  * read the answer. If the connection ended earlier, they would report a broken pipe instead of the refusal.
  */
-import { createMiddleware } from 'hono/factory';
+import type { Context } from 'hono';
 import type { AppEnv } from './context.ts';
 
 /** The maximum number of bytes that are read and dropped. The connection of a request with a longer body ends. */
@@ -11,13 +11,12 @@ const DRAIN_MAX_BYTES = 32 * 1024 * 1024;
 const DRAIN_MAX_TIME = 3000;
 const BUFFER_BYTES = 256 * 1024;
 
-export const drainUnread = createMiddleware<AppEnv>(async function drainUnread(c, next) {
-  await next();
+export async function drainUnread(c: Context<AppEnv>): Promise<void> {
   const { body, bodyUsed } = c.req.raw;
   if (!body || body.locked || (bodyUsed && c.res.status < 400)) return;
   if (Number(c.req.header('content-length') ?? 0) > DRAIN_MAX_BYTES) return;
   await Promise.race([drain(body), scheduler.wait(DRAIN_MAX_TIME)]);
-});
+}
 
 /** Reads the body to its end or to the maximum. A body that ends early counts as read. */
 async function drain(body: ReadableStream): Promise<void> {
