@@ -36,9 +36,13 @@ async function ofThisRegistry(c: RequestContext, name: string): Promise<Fixed> {
   });
 }
 
-/** The source expression of the style of a page. */
+/** The number of bytes at the start of the page that contain its style. */
+const HEAD_BYTES = 8192;
+
+/** The source expression of the style of the page. */
 function styleOf({ bytes }: Fixed): Promise<string> {
-  const [, style = ''] = /<style>(.*?)<\/style>/s.exec(new TextDecoder().decode(bytes)) ?? [];
+  const head = new TextDecoder().decode(bytes.subarray(0, HEAD_BYTES));
+  const [, style = ''] = /<style>(.*?)<\/style>/s.exec(head) ?? [];
   return styleSource(style);
 }
 
