@@ -68,13 +68,23 @@ export async function getOrganizationUsage(call: Call, organization: string): Pr
  *   the caller is neither this user nor an administrator
  */
 export async function getUserUsage(call: Call, user: string): Promise<Holdings> {
+  return holdingsOf(call.env, await requireUsageOf(call, user));
+}
+
+/** Lists the largest repositories under a user's own name. @throws as `getUserUsage` */
+export async function listLargestOfUser(call: Call, user: string, limit: number): Promise<LargeRepository[]> {
+  return largestRepositories(call.env, await requireUsageOf(call, user), limit);
+}
+
+/** @returns the name of the user */
+async function requireUsageOf(call: Call, user: string): Promise<string> {
   requireLogin(call);
   const { authority } = call;
   const { name, subject } = await getUser(call, user);
   const isAdministrator = authority.administrator && isUnscopedUser(authority);
   if (authority.subject !== subject && !isAdministrator) throw new Refusal('not-found');
   requireNotNarrowed(call);
-  return holdingsOf(call.env, name);
+  return name;
 }
 
 /** @throws not-found if the user does not exist */

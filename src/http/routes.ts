@@ -204,6 +204,7 @@ export const PAGES: typeof ROUTES = {
   '/users/:user': { GET: 'login', POST: 'login' },
   '/users/:user/invitation': { POST: 'login' },
   '/users/:user/logins': { POST: 'login' },
+  '/users/:user/usage': { GET: 'login', POST: 'administrator' },
 
   '/repositories': { GET: 'anyone' },
   '/repositories/-/new': { GET: 'login', POST: 'login' },

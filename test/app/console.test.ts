@@ -24,7 +24,7 @@ import { getOverview, previewOverview } from '../../src/app/repositories.ts';
 import { signOut } from '../../src/app/sessions.ts';
 import { createWebhook } from '../../src/app/subscriptions.ts';
 import { getDeletedRepository } from '../../src/app/trash.ts';
-import { listLargest } from '../../src/app/usage.ts';
+import { listLargest, listLargestOfUser } from '../../src/app/usage.ts';
 import { parseDigest } from '../../src/oci/digest.ts';
 import { parseRepositoryName } from '../../src/oci/name.ts';
 import { callAs, reasonOf } from '../world/call.ts';
@@ -53,6 +53,7 @@ test('the largest repositories of an organization are for its owners, and those 
   const other = await callAs(world, stranger);
   expect(await reasonOf(world, () => listLargest(other, 'acme', 10))).toBe('not-found');
   expect(await reasonOf(world, async () => listLargest(await callAs(world, owner), null, 10))).toBe('forbidden');
+  expect(await reasonOf(world, () => listLargestOfUser(other, 'owner', 10))).toBe('not-found');
 });
 
 test('a deleted repository is named only to those who may restore it', async () => {

@@ -34,7 +34,14 @@ test('an owner sees the usage of the organization, and an administrator sets its
   expect((await admin.post(PAGE, { limit: '2.5', warnPercent: '80', version: '1' })).headers.get('location')).toBe(
     `${PAGE}?notice=saved`,
   );
-  expect((await admin.post(PAGE, { limit: '3', warnPercent: '80', version: '1' })).status).toBe(412);
+  const late = await admin.post(PAGE, { limit: '3', warnPercent: '80', version: '1' });
+  const conflict = (await late.text()).replaceAll(/<[^>]+>/g, '|');
+  // What was typed stands beside what the other change has saved. The percentage is the same in both.
+  expect([late.status, conflict]).toEqual([
+    412,
+    expect.stringMatching(/You typed\|+Stands now.*GB that may be stored\|+3\|+2\.5\|/),
+  ]);
+  expect(conflict).not.toMatch(/Stands now.*\|Warn at, in percent\|+80\|+80\|/);
   const { body } = await api<{ maxBytes: number }>(world, 'GET', PAGE);
   expect(body.maxBytes).toBe(2_500_000_000);
   const owner = await browserOf(world, 'alice', alice.secret);
@@ -44,6 +51,27 @@ test('an owner sees the usage of the organization, and an administrator sets its
   expect(page).not.toContain('Save limit');
   expect((await owner.post(PAGE, { limit: '', warnPercent: '80' })).status).toBe(403);
   expect((await (await browserOf(world, 'bob', bob.secret)).get(PAGE)).status).toBe(403);
+});
+
+test('people see the usage of their own repositories, and an administrator sees and limits it', async () => {
+  const PAGE = '/users/alice/usage';
+  await pushImage(world, 'alice/web', 'v1');
+  const own = await browserOf(world, 'alice', alice.secret);
+  expect(await own.page('/account')).toContain(`href="${PAGE}"`);
+  const page = await own.page(PAGE);
+  expect([page.includes('aria-label="alice/web: '), page.includes('acme/api'), page.includes('Save limit')]).toEqual([
+    true,
+    false,
+    false,
+  ]);
+  expect((await own.post(PAGE, { limit: '1', warnPercent: '80' })).status).toBe(403);
+  const other = await browserOf(world, 'bob', bob.secret);
+  for (const path of [PAGE, '/users/nobody9/usage']) expect((await other.get(path)).status).toBe(404);
+  const admin = await browserOf(world);
+  expect((await admin.post(PAGE, { limit: '1.5', warnPercent: '80', version: '1' })).headers.get('location')).toBe(
+    `${PAGE}?notice=saved`,
+  );
+  expect(await own.page(PAGE)).toContain('of 1.5 GB');
 });
 
 test('an administrator runs the collector and the scrub, and checks the consistency', async () => {

@@ -109,7 +109,10 @@ describe('a webhook', () => {
     const fields = { version: '1', description: 'Other', events: 'all', format: 'native' };
     expect((await browser.post(`/webhooks/${id}`, fields)).status).toBe(303);
     expect(await stateOf(id)).toMatchObject({ description: 'Other', types: ['*'], enabled: true });
-    expect((await browser.post(`/webhooks/${id}`, { ...fields, description: 'Late' })).status).toBe(412);
+    const late = await browser.post(`/webhooks/${id}`, { ...fields, description: 'Late <b>', tags: 'v*' });
+    const conflict = (await late.text()).replaceAll(/<[^>]+>/g, '|');
+    expect([late.status, conflict]).toEqual([412, expect.stringMatching(/Stands now.*Description\|+Late &lt;b&gt;\|+Other\|/)]);
+    expect(conflict).toMatch(/Only these tags\|+v\*\|+empty\|/);
     const off = await browser.post(`/webhooks/${id}/state`, { enabled: 'false', version: '2' });
     expect(off.headers.get('location')).toBe(`/webhooks/${id}?notice=disabled`);
     expect(await browser.page(`/webhooks/${id}`)).toContain('Disabled by alice.');

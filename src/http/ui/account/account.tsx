@@ -3,12 +3,12 @@
 import { type DescribedCaller, describeCaller } from '../../../app/login.ts';
 import { acceptMembership, declineInvitation, listOwnInvitations, type MemberInvitation } from '../../../app/organizations.ts';
 import { hasAccess, providerName } from '../../../app/provider-sign-in.ts';
-import { loginNameOf, parseName } from '../../../vocabulary/names.ts';
+import { loginNameOf, nameOf, parseName } from '../../../vocabulary/names.ts';
 import { type AppEnv, callOf, type RequestContext } from '../../context.ts';
 import { Hono } from '../../hono.ts';
 import { readForm } from '../forms.ts';
 import { Page, render, seeOther } from '../page.tsx';
-import { organizationAt } from '../parts/addresses.ts';
+import { organizationAt, userAt } from '../parts/addresses.ts';
 import { Checkbox, Choice, Notice, type Refused, sentence } from '../parts/form.tsx';
 import { Chip, Principal, When } from '../parts/text.tsx';
 import { hasKeys, setPreferences, THEMES, themeOf } from '../preferences.ts';
@@ -60,6 +60,11 @@ function Account({ c, caller, invitations, refused }: AccountProps) {
       <header class="subject">
         <h1>{loginNameOf(caller.subject)}</h1>
         {caller.administrator ? <Chip tone="good">administrator</Chip> : null}
+        {caller.credential.narrowed || !caller.subject.startsWith('user:') ? null : (
+          <a class="button" href={userAt(nameOf(caller.subject), 'usage')}>
+            Usage
+          </a>
+        )}
         {caller.credential.narrowed ? <Chip tone="warn">signed in with a limited key</Chip> : null}
       </header>
       {refused ? <Notice tone="bad">{sentence(refused.refusal.message)}</Notice> : null}

@@ -30,8 +30,8 @@ export function webhookAt(id: string, below = ''): string {
   return `/webhooks/${id}${below === '' ? '' : `/${below}`}`;
 }
 
-export function userAt(name: string): string {
-  return `/users/${name}`;
+export function userAt(name: string, below = ''): string {
+  return `/users/${name}${below === '' ? '' : `/${below}`}`;
 }
 
 export function keyAt(id: string, below = ''): string {

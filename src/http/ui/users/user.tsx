@@ -86,6 +86,9 @@ function UserView({ c, user, keys, refused }: UserProps) {
         </h1>
         {administrator ? <Chip tone="good">administrator</Chip> : null}
         <UserState user={user} />
+        <a class="button" href={userAt(name, 'usage')}>
+          Usage
+        </a>
         <p class="description">
           <Foreign text={description} /> The account was made <When at={createdAt} />.
           {invitation === null ? null : (

@@ -7,6 +7,7 @@ import { invalidInput } from '../../../vocabulary/refusal.ts';
 import { EVERY_TYPE, FORMAT_NAMES, type FormatName } from '../../../vocabulary/webhooks.ts';
 import { callOf, type RequestContext } from '../../context.ts';
 import type { Form } from '../forms.ts';
+import { Conflict } from '../parts/conflict.tsx';
 import { Checkbox, Choice, Input, type Refused, TextArea } from '../parts/form.tsx';
 import { wordsIn } from '../rights.tsx';
 import { choiceOf, FORMAT_WORDS, TYPES } from './words.tsx';
@@ -96,6 +97,36 @@ export const WebhookFields: FC<FieldsProps> = ({ c, scope, webhook, refused }) =
       <Samples c={c} scope={scope} />
       <Headers webhook={webhook} refused={refused} />
     </>
+  );
+};
+
+const EVENTS_IN_WORDS: Record<string, string> = { pushes: 'pushes', all: 'everything' };
+
+/** What somebody else has saved since the form was opened. Headers are secret, so they are not compared. */
+export const WebhookConflict: FC<{ webhook: Webhook; refused: Refused | undefined }> = ({ webhook, refused }) => {
+  const { description, filter, format, url } = webhook;
+  const value = (name: string) => refused?.value(name) ?? '';
+  const typedTypes = EVENTS_IN_WORDS[value('events')] ?? refused?.all('types').join(', ');
+  const types = EVENTS_IN_WORDS[choiceOf(webhook)] ?? filter.types?.join(', ') ?? '';
+  const patterns = (name: 'repositories' | 'tags', label: string) => ({
+    label,
+    name,
+    typed: wordsIn(value(name)).join(' '),
+    now: filter[name]?.join(' ') ?? '',
+  });
+  const formatText = (name: string) => FORMAT_WORDS[name as FormatName]?.[0] ?? name;
+  return (
+    <Conflict
+      refused={refused}
+      fields={[
+        ...(value('url') === '' ? [] : [{ label: 'URL', name: 'url', now: url ?? '' }]),
+        { label: 'Description', name: 'description', now: description },
+        { label: 'Events', name: 'events', typed: typedTypes ?? '', now: types },
+        ...(webhook.scope.startsWith('repository:') ? [] : [patterns('repositories', 'Only these repositories')]),
+        patterns('tags', 'Only these tags'),
+        { label: 'Format', name: 'format', typed: formatText(value('format')), now: formatText(format) },
+      ]}
+    />
   );
 };
 

@@ -8,7 +8,7 @@ import { ActionForm, ConfirmName, Refusals, type Refused, Select } from '../part
 import { type Column, Empty, Pager, Table } from '../parts/table.tsx';
 import { Chip, Foreign, Icon, When } from '../parts/text.tsx';
 import { type Place, PlacePage, placeAt } from '../places/place.tsx';
-import { WebhookFields } from './form.tsx';
+import { WebhookConflict, WebhookFields } from './form.tsx';
 import { eventsText, FORMAT_WORDS, StateChip, StateText } from './words.tsx';
 
 /** Which form of the page was refused. */
@@ -205,6 +205,7 @@ const Settings: FC<{ c: RequestContext; webhook: Webhook; refused: Refused | und
     <summary>Change URL, events, format and headers</summary>
     <form method="post" action={webhookAt(webhook.id)}>
       <Refusals refused={refused} />
+      <WebhookConflict webhook={webhook} refused={refused} />
       <input type="hidden" name="version" value={String(webhook.version)} />
       <WebhookFields c={c} scope={webhook.scope} webhook={webhook} refused={refused} />
       <button type="submit" class="main">
