@@ -1,4 +1,4 @@
-/** The Worker's handler of schedules: which work each schedule starts, and what is logged when a job fails. */
+/** The Worker's handler of cron triggers. It decides which jobs run and logs jobs that fail. */
 import { type DeliveryRuntime, resumeLost } from './app/deliveries.ts';
 import { runJobs } from './app/schedule.ts';
 import { requireStores } from './app/setup.ts';
@@ -7,8 +7,8 @@ import { deliveryRuntime } from './queue.ts';
 import { observed, report } from './telemetry.ts';
 
 /**
- * Runs the work of the schedule that fired and logs the run.
- * @throws not-set-up if the database or the bucket belongs to another registry, or migrations are missing
+ * Runs the work of the cron trigger that fired, and logs the run.
+ * @throws not-set-up if the database or the bucket belongs to another registry, or if migrations are missing
  */
 export async function handleSchedule({ cron, scheduledTime }: ScheduledController, env: Env): Promise<void> {
   await requireStores(env);
@@ -16,8 +16,8 @@ export async function handleSchedule({ cron, scheduledTime }: ScheduledControlle
 }
 
 /**
- * Runs the jobs that are due. A job that fails does not stop the others.
- * @param now the time when the schedule fired, in milliseconds since the epoch
+ * Runs the background jobs that are due. If a job fails, the other jobs still run.
+ * @param now the time when the trigger fired, in milliseconds since the epoch
  * @throws AggregateError with the errors of the jobs that failed
  */
 export async function runScheduled(env: Env, now: number, runtime: DeliveryRuntime = deliveryRuntime): Promise<void> {
@@ -27,12 +27,16 @@ export async function runScheduled(env: Env, now: number, runtime: DeliveryRunti
 }
 
 /**
- * The schedules that `npm start` adds. They only send lost queue messages again. The value is the number of seconds after which
- * a message counts as lost. These schedules have no budget, because the user's machine has no daily limit.
+ * The additional schedules of `npm start`. They only send lost queue messages again. The value is the number of seconds after
+ * which a message counts as lost. These schedules have no daily budget, because the user's machine has no daily limit.
  */
 const LOST_AFTER: Record<string, number> = { '@restart': 0, '@minute': 60 };
 
-/** Runs the work of the schedule `cron`. @param now the time when the schedule fired, in milliseconds since the epoch */
+/**
+ * Runs the work of one schedule.
+ * @param cron the cron expression of the trigger, or a key of `LOST_AFTER`
+ * @param now the time when the trigger fired, in milliseconds since the epoch
+ */
 async function runNamed(env: Env, cron: string, now: number): Promise<void> {
   const lostAfter = LOST_AFTER[cron];
   await (lostAfter === undefined ? runScheduled(env, now) : resumeLost(env, lostAfter));

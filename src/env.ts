@@ -1,6 +1,6 @@
 /**
- * The bindings and settings of Berth: their names, types and defaults. The tables below are the only list of settings: the
- * parser, `npm start` and the documentation use them.
+ * The bindings and settings of the registry: their names, types and defaults. The tables below are the only list of settings.
+ * The parser, `npm start` and the documentation are built from them.
  */
 import type { D1Database, Fetcher, Queue, R2Bucket, RateLimit } from '@cloudflare/workers-types';
 import {
@@ -32,11 +32,14 @@ export interface Env extends Vars, Partial<Record<keyof typeof SECRETS, string>>
   /** The queue of deliveries whose last attempt failed. Its consumer marks them as failed. */
   DEAD_LETTERS: Queue;
   /**
-   * Limits the wrong passwords from one network. Each Cloudflare location counts separately. Without the binding there is no
-   * limit, which is also true of the other rate limits below.
+   * Limits the number of wrong passwords from one network. Each Cloudflare location counts separately. If this binding or one
+   * of the other rate limits below is missing, that limit does not apply.
    */
   WRONG_PASSWORDS?: RateLimit;
-  /** `socket` means that requests do not come through Cloudflare, so its headers are ignored. Only `npm start` sets this. */
+  /**
+   * `socket` means that requests reach the registry without Cloudflare. The client's address is then taken from the connection
+   * and not from Cloudflare's headers. Only `npm start` sets this.
+   */
   ADDRESS_FROM?: string;
   /** Limits the token requests of one account from one address. */
   TOKEN_REQUESTS?: RateLimit;
@@ -48,15 +51,15 @@ export interface Env extends Vars, Partial<Record<keyof typeof SECRETS, string>>
   WRITES?: RateLimit;
   /** Limits the lists, searches and reports that one account requests. */
   EXPENSIVE_READS?: RateLimit;
-  /** Limits the test deliveries that one account requests, for all webhooks together. */
+  /** Limits the test deliveries that one account requests, for all its webhooks together. */
   CALLS?: RateLimit;
   /** Limits the new logins of one account. */
   LOGINS?: RateLimit;
-  /** The static files of the console (`src/http/ui/public/`). */
+  /** The static files of the web console (`src/http/ui/public/`). */
   ASSETS?: Fetcher;
 }
 
-/** The settings as unparsed text. An empty string counts as not set. */
+/** The settings as unparsed text. An empty string means that a setting is not set. */
 export type Vars = Partial<Record<keyof typeof SETTINGS, string>>;
 
 const MIB = 1024 * 1024;
@@ -69,8 +72,8 @@ const PART_BYTES = 8 * MIB;
 const MAX_PUT_BYTES = 5 * 1024 * MIB - 5 * MIB;
 
 /**
- * The settings of the Worker. They are environment variables under `npm start`, and variables of `wrangler.toml` in a
- * deployment.
+ * The settings of the Worker. In a deployment they are variables of `wrangler.toml`. With `npm start` they are environment
+ * variables.
  */
 export const SETTINGS = {
   PUBLIC_URL: origin(
@@ -254,7 +257,7 @@ export function settings(env: Vars): Settings {
   return result;
 }
 
-/** Returns a copy of `env` in which some bindings are wrapped. The settings are not parsed again. */
+/** Returns a copy of `env` with some bindings replaced by wrappers. The settings are not parsed again. */
 export function withBindings<E extends Vars>(env: E, wrapped: Partial<E>): E {
   const copy = { ...env, ...wrapped };
   read.set(copy, settings(env));
@@ -273,7 +276,7 @@ export function checkSecrets(env: Partial<Record<keyof typeof SECRETS, string>>)
   checkedSecrets.add(env);
 }
 
-/** The environments whose secrets were checked. An isolate has one such object, so it checks them once. */
+/** The environments whose secrets were checked. An isolate has one environment object, so its secrets are checked once. */
 const checkedSecrets = new WeakSet<object>();
 
 function readAll(table: Record<string, Setting>, env: Record<string, string | undefined>): Record<string, unknown> {

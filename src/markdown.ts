@@ -9,25 +9,28 @@
 import MarkdownIt, { type MarkdownIt as Parser, type Token } from 'markdown-it';
 import { invalidInput } from './vocabulary/refusal.ts';
 
-/** A text in Markdown with what it renders to. */
+/** A Markdown text and its HTML. */
 export interface Rendered {
   source: string;
   html: string;
 }
 
-/** The maximum number of bytes that a text may render to. A table of 16 KB can render to 670 KB. */
+/** The maximum number of bytes of the HTML. A Markdown table of 16 KB can become 670 KB of HTML. */
 const HTML_MAX_BYTES = 256 * 1024;
 
-/** Lists and quotations may be nested as deep as this; deeper ones are shown as text. */
+/** The maximum depth of nested lists and quotations. Deeper ones are shown as text. */
 const MAX_NESTING = 20;
 
-/** The level of the first heading: a page has headings above the text. */
+/** The level of the first heading of a text. The page that shows the text has higher headings of its own. */
 const FIRST_HEADING = 3;
 const LAST_HEADING = 6;
 
 const LINK = /^(?:https?:\/\/|mailto:)[^\s]/i;
 
-/** Links are from strangers: search engines do not count them, and the other host does not become the opener of a page. */
+/**
+ * The `rel` attribute of links. The author of a text may be anyone. So search engines must not count the links (`nofollow`,
+ * `ugc`), and a linked page gets no access to the window (`noopener`).
+ */
 const RELATION = 'nofollow noopener ugc';
 
 const parser = parserOf();
@@ -44,7 +47,10 @@ function parserOf(): Parser {
   return made;
 }
 
-/** Moves headings below those of the page, and gives cells of tables classes in place of `style`, which the CSP forbids. */
+/**
+ * Moves headings below those of the page. Replaces the `style` attribute of table cells by classes, because the
+ * Content-Security-Policy forbids `style`.
+ */
 function change(token: Token): void {
   if (token.type === 'heading_open' || token.type === 'heading_close') {
     token.tag = `h${Math.min(Number(token.tag.slice(1)) + FIRST_HEADING - 1, LAST_HEADING)}`;
@@ -55,7 +61,7 @@ function change(token: Token): void {
   if (alignment !== undefined) token.attrPush(['class', alignment]);
 }
 
-/** Replaces each image by a link to it, or, within a link, by its alternative text. */
+/** Replaces each image by a link to it. An image within a link is replaced by its alternative text. */
 function withoutImages(tokens: readonly Token[]): Token[] {
   let depth = 0;
   return tokens.flatMap((token) => {
@@ -82,17 +88,23 @@ function linkOf(image: Token, isWithinLink: boolean): Token[] {
   return [open, text, new TokenOf('link_close', 'a', -1)];
 }
 
-/** Control characters, and characters that change the direction of the text after them. Line ends and tabs stay. */
+/**
+ * Control characters, and characters that change the direction of the text that follows. They are replaced, because they could
+ * hide or disguise text. Line ends and tabs are kept.
+ */
 const HIDDEN = /[^\P{Cc}\n\t]|[\u061c\u202a-\u202e\u2066-\u2069]/gu;
 
-/** Code that is wider than the page scrolls, so the keyboard must reach it. A `<` of the text itself is always escaped. */
+/**
+ * The opening tag of a code block that can be scrolled by keyboard (`tabindex`), because code may be wider than the page.
+ * Replacing `<pre>` in the HTML is safe: a `<` of the text itself is always escaped.
+ */
 const SCROLLING = '<pre tabindex="0">';
 
 /**
- * Renders a text.
- * @param field the field of the request that has the text
- * @param most the maximum number of bytes of the result
- * @throws request-invalid if the result is too long
+ * Renders a Markdown text.
+ * @param field the name of the request's field with the text, for the error message
+ * @param most the maximum number of bytes of the HTML
+ * @throws request-invalid if the HTML is too long
  */
 export function rendered(source: string, field: string, most = HTML_MAX_BYTES): Rendered {
   const plain = source.replaceAll('\r\n', '\n').replaceAll(HIDDEN, '\u241b');
@@ -105,10 +117,10 @@ export function rendered(source: string, field: string, most = HTML_MAX_BYTES): 
   throw invalidInput({ at: field, message });
 }
 
-/** The maximum number of characters that `asText` shows. */
+/** The maximum number of characters of the result of `asText`. */
 const TEXT_MAX = 40_000;
 
-/** A text as it is, for one that cannot be rendered. */
+/** Returns HTML that shows a text without rendering its Markdown. Used for texts whose HTML would be too long. */
 export function asText(source: string): string {
   return `${SCROLLING}${parser.utils.escapeHtml(source.slice(0, TEXT_MAX))}</pre>`;
 }

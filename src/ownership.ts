@@ -1,11 +1,11 @@
 /**
- * Checks once in the life of an isolate that the database and the bucket belong to this registry, and that the database has the
- * schema of this build.
+ * Checks, once in the life of an isolate, that the database and the bucket belong to this registry, and that the database has
+ * the schema of this build.
  *
- * The first deployment that uses a database and a bucket leaves its mark in both. A deployment that is bound to the database or
- * bucket of another registry by mistake is refused before it reads or writes anything else. Otherwise the two registries would
- * delete each other's layers and deliver each other's webhooks. The mark is derived from the secret (HKDF), so the database
- * never holds the secret itself.
+ * The first deployment that uses a database and a bucket writes its mark to both. A deployment that is bound by mistake to the
+ * database or bucket of another registry is refused before it reads or writes anything else. Otherwise the two registries would
+ * delete each other's layers and deliver each other's webhooks. The mark is derived from the secret (HKDF), so the secret
+ * itself is never stored.
  */
 import { type Env, settings } from './env.ts';
 import { deriveText, type Secrets, secretsOf } from './secrets.ts';
@@ -16,15 +16,15 @@ import { perDatabase } from './telemetry.ts';
 type Stores = Pick<Env, 'DB' | 'BLOBS' | 'ADOPT_REGISTRY' | 'ADDRESS_FROM'> & Secrets;
 
 /**
- * The error for a database or bucket that belongs to another registry, and for a database that lacks migrations. The message
- * says which, and what to do. Nothing was changed.
+ * The error if the database or bucket belongs to another registry, or if the database lacks migrations. The message says which
+ * of these is the case, and what to do. Nothing was changed.
  */
 export class UnusableStoreError extends Error {}
 
 /**
  * The number of the newest file in `migrations/`, and a text that only this migration adds to the definition of a table. The
- * check looks for the text, so a database that was created from `schema.sql`, without the table of migrations, counts as up to
- * date. Both values change with each new migration; a test compares them with the files.
+ * check looks for this text. So a database that was created from `schema.sql`, without the table of migrations, also counts as
+ * up to date. Each new migration changes these values; a test compares them with the files.
  */
 export const SCHEMA = { version: 21, table: 'lifecycle_policies', contains: 'text TEXT' } as const;
 
@@ -36,17 +36,17 @@ interface Owner {
 const MARK_LENGTH = 26;
 
 /**
- * The secrets with which a check succeeded. A running check is not shared: if the runtime cancels the request that runs it, its
- * promise stays pending forever, and every request that waits for it hangs.
+ * The secrets for which the check has succeeded. Only finished checks are shared between requests. If the runtime cancels the
+ * request that runs a check, the promise of that check never settles, and every request that waited for it would hang.
  */
 const checked = new Set<string>();
 
-/** The environments that passed the check. An isolate has one such object, so most requests only look it up here. */
+/** The environments that passed the check. An isolate has one environment object, so most requests only look it up here. */
 const passed = new WeakSet<Stores>();
 
 /**
- * Checks the database and the bucket. A request needs one call to D1 and one to R2 until the first check of its isolate has
- * succeeded; later requests need none.
+ * Checks the database and the bucket. Until the first check of an isolate has succeeded, a request makes one D1 call and one R2
+ * call for it. Later requests make none.
  * @throws UnusableStoreError
  */
 export async function requireOwnStores(env: Stores): Promise<void> {
@@ -77,8 +77,8 @@ async function check(env: Stores): Promise<void> {
 }
 
 /**
- * Returns the owner of the database; `null` if no registry has claimed it.
- * @throws UnusableStoreError if the schema is older than this build's
+ * Returns the owner of the database, or `null` if no registry owns it yet.
+ * @throws UnusableStoreError if the schema of the database is older than this build
  */
 async function readOwner(env: Pick<Env, 'DB' | 'ADDRESS_FROM'>): Promise<Owner | null> {
   const schema = env.DB.prepare('SELECT 1 FROM sqlite_master WHERE name = ?1 AND instr(sql, ?2) > 0');
@@ -98,7 +98,7 @@ function isMissingTable(error: unknown): boolean {
 
 async function outdated(env: Pick<Env, 'DB' | 'ADDRESS_FROM'>): Promise<UnusableStoreError> {
   const version = await schemaVersion(env);
-  // `npm start` migrates the database while it starts.
+  // `npm start` migrates the database while it starts, so waiting is enough.
   const cure = env.ADDRESS_FROM === 'socket' ? 'the registry is starting, try again in a moment' : 'run npm run deploy';
   return new UnusableStoreError(
     `the database's schema is at ${version}, this build needs ${SCHEMA.version}: ${cure}. Nothing was changed`,
@@ -141,7 +141,7 @@ function foreign(store: 'database' | 'bucket', id: string): UnusableStoreError {
 
 const knownId = perDatabase(() => ({ id: null as string | null }));
 
-/** Returns the id of the registry. The first request to the database created it. An isolate reads it once. */
+/** Returns the id of the registry, which the first request to the database created. An isolate reads the id once. */
 export async function registryId(env: Pick<Env, 'DB'>): Promise<string> {
   const known = knownId(env);
   known.id ??= await env.DB.prepare('SELECT id FROM registry').first<string>('id');

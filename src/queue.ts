@@ -1,4 +1,4 @@
-/** The handler of queue messages. Each queue has its own consumer. */
+/** The Worker's handler of queue messages. Each queue has its own consumer. */
 import { INTERNET } from './app/call.ts';
 import { type DeliveryRuntime, handleAnnouncements, handleDeadLetters, handleDeliveries } from './app/deliveries.ts';
 import { requireStores } from './app/setup.ts';
@@ -6,9 +6,9 @@ import type { Env } from './env.ts';
 import { observed } from './telemetry.ts';
 
 /**
- * Handles a batch of messages and logs it.
- * @throws not-set-up if the database or the bucket belongs to another registry, or migrations are missing. The queue then
- *   delivers the messages again
+ * Handles a batch of queue messages and logs it.
+ * @throws not-set-up if the database or the bucket belongs to another registry, or if migrations are missing. The queue
+ * delivers the messages again later
  */
 export async function handleMessages(
   batch: MessageBatch,

@@ -1,12 +1,13 @@
 /**
- * The registry's one secret, and the keys that are derived from it by HKDF-SHA256 (RFC 5869). Each purpose has its own label
- * and so its own key: what was made for one purpose is invalid for every other. D1 stores no credential.
+ * The registry's secret, and the keys that are derived from it by HKDF-SHA256 (RFC 5869). Each purpose has its own label and so
+ * its own key: a signature or ciphertext that was made for one purpose is invalid for every other purpose. D1 stores no
+ * credential.
  */
 import type { Env } from './env.ts';
 
 export type Secrets = Pick<Env, 'REGISTRY_SECRET' | 'REGISTRY_SECRET_PREVIOUS'>;
 
-/** The purpose of a key. Changing a label invalidates everything that was made with its key. */
+/** The purpose of a key. Changing a label invalidates everything that was signed or encrypted with its key. */
 export type KeyLabel =
   | 'access-token'
   | 'refresh-token'
@@ -25,7 +26,7 @@ const KEY_BYTES = 32;
 
 const derived = new Map<string, Uint8Array<ArrayBuffer>>();
 
-/** Returns the current secret. @throws Error if the secret is missing or too short. The deployment then refuses all requests */
+/** Returns the current secret. @throws Error if the secret is missing or too short. The registry then refuses all requests */
 export function requireSecret(env: Secrets): string {
   const secret = env.REGISTRY_SECRET ?? '';
   if (secret.length >= SECRET_MIN_LENGTH) return secret;
@@ -39,17 +40,19 @@ export function signingKey(env: Secrets, label: KeyLabel): Promise<Uint8Array<Ar
   return derive(requireSecret(env), label);
 }
 
-/** Returns the keys for verification and decryption: the current one and, during a rotation of the secret, the previous one. */
+/**
+ * Returns the keys for verification and decryption: the current key and, while the secret is being rotated, the previous key.
+ */
 export function verificationKeys(env: Secrets, label: KeyLabel): Promise<Uint8Array<ArrayBuffer>[]> {
   return Promise.all(secretsOf(env).map((secret) => derive(secret, label)));
 }
 
-/** Returns the current secret and, during a rotation, the previous one. */
+/** Returns the current secret and, while the secret is being rotated, the previous secret. */
 export function secretsOf(env: Secrets): string[] {
   return [requireSecret(env), ...(env.REGISTRY_SECRET_PREVIOUS ? [env.REGISTRY_SECRET_PREVIOUS] : [])];
 }
 
-/** Derives a key and caches it. The label must not come from a client, because each label takes memory. */
+/** Derives a key and keeps it in memory. The label must not come from a client, because each label takes memory. */
 async function derive(secret: string, label: string): Promise<Uint8Array<ArrayBuffer>> {
   const id = `${secret}\0${label}`;
   const known = derived.get(id) ?? (await hkdf(secret, label));
@@ -59,7 +62,7 @@ async function derive(secret: string, label: string): Promise<Uint8Array<ArrayBu
 
 const derivedTexts = new Map<string, string>();
 
-/** Derives a key as text of 32 characters in base32, which is 160 bits, and caches it. */
+/** Derives a key as text of 32 base32 characters (160 bits) and keeps it in memory. */
 export async function deriveText(secret: string, label: string): Promise<string> {
   const id = `${secret}\0${label}`;
   const known = derivedTexts.get(id) ?? base32(await derive(secret, label));
@@ -74,7 +77,7 @@ export async function hkdf(secret: string, label: string): Promise<Uint8Array<Ar
   return new Uint8Array(await crypto.subtle.deriveBits(parameters, material, KEY_BYTES * 8));
 }
 
-/** Encodes the low five bits of each byte, so 32 bytes become 160 bits. */
+/** Encodes the low five bits of each byte as a base32 character, so that 32 bytes become 160 bits. */
 export function base32(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => 'abcdefghijklmnopqrstuvwxyz234567'[byte & 31]).join('');
 }
@@ -107,8 +110,8 @@ export async function encrypt(env: Secrets, label: KeyLabel, context: string, te
 }
 
 /**
- * Decrypts what `encrypt` returned. @returns `null` for another context, or for a secret that is neither the current nor the
- * previous one
+ * Decrypts a result of `encrypt`. @returns `null` if the context is another one, or if the text was encrypted with a secret
+ * that is neither the current nor the previous one
  */
 export async function decrypt(
   env: Secrets,

@@ -1,7 +1,13 @@
-/** The kinds of settings. A kind defines how the text of a setting is parsed and checked, and what the documentation says. */
+/**
+ * The kinds of settings. A kind defines how the text of a setting is parsed and checked, and how the documentation describes
+ * the values.
+ */
 
 export interface Setting<T = unknown> {
-  /** `tests` marks a setting that only tests change. It is not documented, and `npm start` ignores it. */
+  /**
+   * Where the setting can be used. `tests` marks a setting that only tests change: the documentation leaves it out, and `npm
+   * start` ignores it.
+   */
   where: 'everywhere' | 'npm start' | 'tests';
   /** The accepted values, in words for the documentation. */
   values: string;
@@ -9,8 +15,9 @@ export interface Setting<T = unknown> {
   fallback: string;
   about: string;
   /**
-   * Parses the text. @param given all settings as text, because a default may depend on another setting
-   * @throws Error that says what is wrong with the value
+   * Parses the text of the setting.
+   * @param given all settings as text, because the default of one setting may depend on another setting
+   * @throws Error whose message says what is wrong with the value
    */
   read: (value: string | undefined, given: Record<string, string | undefined>) => T;
 }
@@ -57,8 +64,8 @@ export function integer(
 }
 
 /**
- * A daily budget of the background jobs (`src/background/budget.ts`). The default is a fifth of the free plan's limit; 0 means
- * no limit.
+ * A daily budget of the background jobs (`src/background/budget.ts`). The default is a fifth of the free plan's daily limit. 0
+ * means no limit.
  */
 export function budget(fallback: number, about: string): Setting<number> {
   const setting = integer(fallback, 0, MAX_BUDGET, 'everywhere', about);
@@ -80,7 +87,7 @@ export function origin(about: string): Setting<string | null> {
   return { where: 'everywhere', values: 'an origin', fallback: 'the address of the request', about, read };
 }
 
-/** The issuer identifier of a provider (OpenID Connect Discovery 1.0, section 2). */
+/** The issuer identifier of an OpenID Connect provider (OpenID Connect Discovery 1.0, section 2). */
 export function issuer(about: string): Setting<string | null> {
   const read = (value: string | undefined) => {
     if (value === undefined) return null;
@@ -93,7 +100,7 @@ export function issuer(about: string): Setting<string | null> {
   return { where: 'everywhere', values: 'an address', fallback: 'none', about, read };
 }
 
-/** A short text that may be missing. */
+/** A setting with a short text. It may be missing. */
 export function optional(about: string): Setting<string | null> {
   const read = (value: string | undefined) => {
     if (value !== undefined && !/^\P{Cc}{1,200}$/u.test(value)) throw new Error('a text of up to 200 characters on one line');

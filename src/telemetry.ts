@@ -1,10 +1,10 @@
 /**
- * Structured logs, and the counters of database and bucket operations that they contain. One line is logged for each request
- * and for each run in the background. No line contains a credential, a query string or a body.
+ * Structured logs, and counters of D1 and R2 operations that are logged. One line is logged for each request, queue batch and
+ * schedule. No line contains a credential, a query string or a body.
  */
 import { type Env, withBindings } from './env.ts';
 
-/** The events that are logged, with their levels. An `info` line is written in JSON mode only. */
+/** The events that can be logged, with their levels. An `info` line is written only if the setting `LOG` is `json`. */
 const EVENTS = {
   request: 'info',
   'request.failed': 'error',
@@ -55,12 +55,12 @@ const TEXT_MAX_LENGTH = 4000;
 
 let mode: Mode = 'text';
 
-/** Takes the mode from the settings. The mode is global, because an isolate serves one deployment. */
+/** Takes the mode from the setting `LOG`. The mode is a global variable, because an isolate serves one deployment. */
 export function configureLog({ LOG }: Pick<Env, 'LOG'>): void {
   mode = LOG === 'text' || LOG === 'off' ? LOG : 'json';
 }
 
-/** True if each request and each run in the background is logged, so that their operations have to be counted. */
+/** Returns true if each request and each background run is logged. Only then do their operations have to be counted. */
 export function logsEverything(): boolean {
   return mode === 'json';
 }
@@ -85,14 +85,14 @@ function textOf(event: EventName, error: unknown): string {
   return ((event === 'request.failed' && error.stack) || error.message).slice(0, TEXT_MAX_LENGTH);
 }
 
-/** Formats a line for people who read a terminal, for example `deliveries.not-sent: the queue is away (subscription abc)`. */
+/** Formats a line for a terminal, for example `deliveries.not-sent: the queue is away (subscription abc)`. */
 function plain(event: EventName, { message, error, ...fields }: Fields): string {
   const said = [message, error].filter((text) => text !== undefined).join(': ');
   const rest = Object.entries(fields).flatMap(([name, value]) => (value == null ? [] : [`${name} ${value}`]));
   return `${event}${said === '' ? '' : `: ${said}`}${rest.length === 0 ? '' : ` (${rest.join(', ')})`}`;
 }
 
-/** The number of D1 and R2 operations of a request or of a run in the background. */
+/** The number of D1 and R2 operations of a request, queue batch or schedule. */
 export interface Counts {
   /** The number of round trips to D1. A batch is one round trip. */
   d1Calls: number;
@@ -108,10 +108,7 @@ export function newCounts(): Counts {
   return { d1Calls: 0, rowsRead: 0, rowsWritten: 0, r2ClassA: 0, r2ClassB: 0 };
 }
 
-/**
- * Runs one queue batch or schedule in the background, counts its operations, and logs it.
- * @param now returns the time in milliseconds
- */
+/** Runs one queue batch or schedule, counts its operations, and logs it. @param now returns the time in milliseconds */
 export async function observed(
   env: Env,
   event: 'queue' | 'schedule',
@@ -149,8 +146,8 @@ export function countedStores({ DB, BLOBS }: Stores, counts: Counts): Stores {
 }
 
 /**
- * A function that receives the results of each round trip to D1 before the caller does. If it returns a promise, that promise
- * is awaited first.
+ * A function that receives the results of each D1 round trip before the caller receives them. If it returns a promise, the
+ * caller waits for that promise.
  */
 type Tell = (results: readonly D1Result<unknown>[]) => void | Promise<void>;
 
@@ -159,8 +156,8 @@ export function countedDatabase(database: D1Database, tell: Tell): D1Database {
 }
 
 /**
- * Returns a function that gives each database a value of its own, which outlives a request. A request's counting wrapper counts
- * as the database that it wraps, because each request has its own wrapper.
+ * Returns a function that gives each database binding a value of its own, which lives as long as the isolate. A wrapper that
+ * counts operations gets the same value as the binding that it wraps, because each request has its own wrapper.
  */
 export function perDatabase<T extends object>(make: () => T): (env: { DB: D1Database }) => T {
   const values = new WeakMap<D1Database, T>();

@@ -1,7 +1,7 @@
 /**
- * Checks of the caller's rights. Every operation calls one of them before it reads or changes anything. If the caller may not
- * know that a thing exists, the refusal is the same as for a thing that does not exist. A narrowed key is an access key with
- * statements of its own, which limit it to a part of its owner's rights.
+ * Checks the caller's rights. Every operation calls one of these functions before it reads or changes anything. If the caller
+ * may not know that a thing exists, the refusal is the same as for a thing that does not exist. A narrowed key is an access key
+ * with statements of its own, which limit it to a part of its owner's rights.
  */
 import type { Authority } from '../auth/authority.ts';
 import { actingAs, allows, isUnscopedUser, tagsDenied } from '../auth/policy.ts';
@@ -13,18 +13,20 @@ import { Refusal } from '../vocabulary/refusal.ts';
 import type { Call } from './call.ts';
 import { denial, ownersOnly } from './denials.ts';
 
-/** Returns the actor to record with a change. */
+/** Returns the actor to record with a change: the caller's subject, access key and address. */
 export function actorOf({ authority, address }: Pick<Call, 'authority' | 'address'>): Actor {
   const { key } = authority.credentialOrigin;
   return { subject: authority.subject, ...(key ? { key } : {}), ...(address === null ? {} : { address }) };
 }
 
-/** A cache of decisions, by authority. Each request has its own authority, so the cache lasts as long as the request. */
+/**
+ * A cache of decisions, by authority. Each request has its own authority object, so decisions are cached only for one request.
+ */
 const decisions = new WeakMap<Authority, Map<string, boolean>>();
 
 /**
- * Returns true if the caller may do this action. The decision is cached for the request: admission and the operation both call
- * this function.
+ * Returns true if the caller may do this action. The decision is cached for the request, because admission and the operation
+ * both ask for it.
  */
 export function may(authority: Authority, action: RepositoryAction, repository: string, tag: string | null = null): boolean {
   const known = decisions.get(authority) ?? new Map<string, boolean>();
@@ -35,7 +37,9 @@ export function may(authority: Authority, action: RepositoryAction, repository: 
   return decided;
 }
 
-/** Returns the actor to record with an action. If the caller is a CI job, this is the trust rule that allows the action. */
+/**
+ * Returns the actor to record with an action. If the caller is a CI job, the actor is the trust rule that allows the action.
+ */
 export function actorFor(
   call: Pick<Call, 'authority' | 'address'>,
   action: RepositoryAction,
@@ -58,7 +62,8 @@ export function requireRight(
   tag: string | null = null,
 ): Actor {
   const { authority } = call;
-  // Only a deletion is checked with the tag here. A push may also name tags in its body, and each tag is checked later.
+  // Only the right to delete is checked with the tag. A push may also name tags in its body, so a push checks the right to each
+  // tag later.
   if (!may(authority, action, repository, action === 'delete' ? tag : null)) {
     if (authority.subject === '') throw new Refusal('unauthenticated');
     throw new Refusal(
@@ -70,8 +75,8 @@ export function requireRight(
 }
 
 /**
- * Returns the tags that the caller must not create (`push`) and those that the caller must not move (`retag`). Only the batch
- * that writes a tag finds out whether the tag is created or moved, so the batch needs both lists.
+ * Returns the tags that the caller must not create (right `push`) and those that the caller must not move (right `retag`). Only
+ * the batch that writes a tag finds out whether the tag is created or moved, so the batch gets both lists.
  * @throws too-much-work if the policies have too many patterns to compare with this many tags
  */
 export function deniedTags(
@@ -85,7 +90,7 @@ export function deniedTags(
 
 /**
  * Requires the rights to delete several tags and images. An image is deleted with all its tags, so a right that is limited to
- * some tags is not enough for it.
+ * some tags does not suffice for an image.
  * @returns the actor to record
  * @throws unauthenticated, not-found, forbidden, too-much-work
  */
@@ -100,7 +105,7 @@ export function requireDeleteRights(
   throw new Refusal('forbidden', { message: `you do not have the right to delete ${denied[0]}`, detail: denied.slice(0, 10) });
 }
 
-/** Returns true if the caller may know who changed something in a repository. This needs the right to push there. */
+/** Returns true if the caller may see who changed something in a repository. This needs the right to push there. */
 export function maySeeActors({ authority }: Pick<Call, 'authority'>, repository: RepositoryName): boolean {
   return may(authority, 'push', repository);
 }
@@ -116,8 +121,8 @@ export function requireLogin({ authority }: Pick<Call, 'authority'>): void {
 }
 
 /**
- * Requires a user's access key that is not narrowed, or the administrator's password. Only these credentials may change people,
- * policies and keys. Otherwise a narrowed key could create a key that is not narrowed.
+ * Requires a user's access key that is not narrowed, or the administrator's password. Only these credentials may change users,
+ * policies and keys. Otherwise a narrowed key could be used to create a key that is not narrowed.
  * @throws unauthenticated, forbidden
  */
 export function requireUnscopedUser(call: Pick<Call, 'authority'>): void {
@@ -130,8 +135,8 @@ export function requireUnscopedUser(call: Pick<Call, 'authority'>): void {
 }
 
 /**
- * Requires a credential that came with the request itself. A signed-in browser is not enough to make a key or a password, so
- * that nobody who finds the browser open can take a lasting credential away.
+ * Requires that the request itself contains an access key or password. A signed-in browser session does not suffice to create a
+ * key or a password. Otherwise somebody who uses another person's open browser could take a lasting credential away.
  * @throws forbidden
  */
 export function requireNoSession({ authority }: Pick<Call, 'authority'>): void {
@@ -148,8 +153,8 @@ export function requireAdministrator(call: Pick<Call, 'authority'>): void {
 }
 
 /**
- * Requires a login with a credential that is not narrowed, for operations about people. The refusal does not depend on whether
- * the person or organization exists.
+ * Requires a login with a credential that is not narrowed. Used by operations about users and organizations. The refusal is the
+ * same whether or not the user or organization exists.
  * @throws unauthenticated, forbidden
  */
 export function requireNotNarrowed(call: Pick<Call, 'authority'>): void {
@@ -169,14 +174,17 @@ export function requireOwner(call: Pick<Call, 'authority'>, organization: string
   requireRole(call, organization, 'owner');
 }
 
-/** Requires a member of the organization, or an administrator. @throws unauthenticated, forbidden; not-found for others */
+/**
+ * Requires a member of the organization, or an administrator. @throws unauthenticated, forbidden; not-found if the caller is
+ * neither
+ */
 export function requireMember(call: Pick<Call, 'authority'>, organization: string): void {
   requireNotNarrowed(call);
   requireRole(call, organization, 'member');
 }
 
 /**
- * Requires an owner of the organization, or the member whom the request is about: members may remove themselves.
+ * Requires an owner of the organization, or the member whom the request is about, because members may remove themselves.
  * @param user the name of the user whom the request is about
  * @throws unauthenticated, forbidden; not-found if the caller is not a member
  */

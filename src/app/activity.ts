@@ -1,4 +1,4 @@
-/** The audit log: a search for events, limited to the events that the caller may read. */
+/** Searches the audit log. Callers see only the events that they may read. */
 import { namesForLog } from '../auth/audit-log.ts';
 import { isNarrowed, isUnscopedUser } from '../auth/policy.ts';
 import { isAboutRepository, organizationAbout, type RecordedEvent } from '../events/event.ts';
@@ -14,7 +14,7 @@ import type { Call } from './call.ts';
 
 export { sentenceOf };
 
-/** An event, with what it is about. */
+/** An event with the repository or organization that it is about. */
 export type Activity = RecordedEvent & {
   /** The repository that the event is about, or `null` if it is about something else. */
   repository: string | null;
@@ -23,20 +23,20 @@ export type Activity = RecordedEvent & {
 };
 
 export type LoggedActivity = Activity & {
-  /** The address of the client, or a hash of the address. It is `null` if none was recorded or it was removed since. */
+  /** The address of the client, or a hash of the address. `null` if none was recorded, or if it was removed later. */
   address: string | null;
-  /** The name of the access key that was used. It is `null` if no key was used, or if the key no longer exists. */
+  /** The name of the access key that was used. `null` if no key was used, or if the key no longer exists. */
   keyName: string | null;
 };
 
-/** A field that is left out does not filter. Times are seconds since the epoch. */
+/** The events to search for. A field that is left out does not restrict the search. Times are seconds since the epoch. */
 export interface ActivityFilter {
   repository?: RepositoryName | undefined;
-  /** Only events about this organization and its repositories. It is ignored if `repository` is given. */
+  /** Only events about this organization and its repositories. Ignored if `repository` is given. */
   organization?: string | undefined;
-  /** Only events that name this tag. */
+  /** Only events that contain this tag. */
   tag?: string | undefined;
-  /** Only events that name this digest. */
+  /** Only events that contain this digest. */
   digest?: string | undefined;
   actor?: string | undefined;
   types?: readonly EventType[] | undefined;
@@ -48,11 +48,12 @@ export interface ActivityFilter {
 }
 
 /**
- * Lists events, newest first. A page can have fewer than `limit` events although more pages follow.
+ * Lists events, the newest first. A page can have fewer than `limit` events although more pages follow.
  * - If the filter names a repository, the caller must have the right to administer it.
  * - If it names an organization, the caller must be an owner of it.
  * - Otherwise administrators see all events, and other callers see the events of their own actions.
- * @param page.before the page contains events older than the event with this id; `null` means from the newest event on
+ *
+ * @param page.before the id of the last event of the previous page, or `null` for the first page
  * @throws unauthenticated, forbidden; not-found if the caller may not know of the repository or organization
  */
 export async function listActivity(
@@ -81,7 +82,7 @@ export async function listActivity(
   return { items: await logged(call, items), next };
 }
 
-/** Adds the names of the keys, and the organization that a repository belongs to. */
+/** Adds the names of the access keys to the events, and the organization of each repository. */
 async function logged(
   { env, authority }: Call,
   events: Awaited<ReturnType<typeof searchEvents>>['items'],
@@ -113,7 +114,8 @@ const NOT_OTHERS =
   'only an administrator may search for what somebody else did: leave actor out, or name a repository or organization of yours';
 
 /**
- * Checks the right to the search, and returns the actor whose events the caller may see; `null` means every actor.
+ * Checks the right to the search. Returns the actor whose events the caller may see, or `null` if the caller may see the events
+ * of every actor.
  * @throws unauthenticated, forbidden, not-found
  */
 function visibleActor(call: Call, { repository, organization, actor }: Filter): string | null {
@@ -127,7 +129,8 @@ function visibleActor(call: Call, { repository, organization, actor }: Filter): 
     return actor;
   }
   if (authority.administrator && isUnscopedUser(authority)) return actor;
-  // A narrowed key or a CI job has the same subject as credentials with more rights, so a search by subject shows too much.
+  // A narrowed key or CI job has the same subject as other credentials with more rights. So a search by subject would show
+  // events to which this credential has no right.
   if (authority.bounds.length > 0 || authority.credentialKind === 'ci')
     throw denied('a narrowed key or CI job reads the events of one repository: name one that it may administer (repository)');
   if (actor !== null && actor !== authority.subject) throw denied(NOT_OTHERS);
@@ -139,8 +142,8 @@ function denied(message: string): Refusal {
 }
 
 /**
- * Returns an event id; only later events are visible to the caller. Only owners of the namespace and administrators see the
- * events of an earlier repository that had the same name.
+ * Returns the id after which events of the repository are visible to the caller. Events of an earlier repository with the same
+ * name are visible only to owners of the namespace and to administrators.
  */
 async function firstVisible({ env, authority }: Call, repository: RepositoryName): Promise<number> {
   const ownsName = authority.administrator || authority.owns.includes(namespaceOf(repository));

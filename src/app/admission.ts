@@ -1,8 +1,8 @@
 /**
- * Admits requests. An HTTP handler runs this check before it reads the body, charges a limit or validates a parameter, so a
- * caller without the right gets no other error. The caller's rights are loaded once, with the policies of all repositories that
- * the request names. The operation checks its right again, because a handler can forget the admission. `may` caches the
- * decision, so nothing is computed twice.
+ * Admits requests: checks whether the caller has the right that the route requires. An HTTP handler calls this before it reads
+ * the body, charges a rate limit or validates a parameter, so that a caller without the right gets no other error. The caller's
+ * rights are loaded once, with the policies of all repositories that the request names. The operation checks the right again,
+ * in case a handler forgot the admission. `may` caches the decision, so nothing is computed twice.
  */
 import type { Authority } from '../auth/authority.ts';
 import { type Caller, isUnscopedUser } from '../auth/policy.ts';
@@ -35,22 +35,22 @@ import { denial, ownersFor, ownersOnly } from './denials.ts';
 import { requireWebhook } from './subscriptions.ts';
 import { type IncomingBlob, readsForUpload, type UploadReads } from './upload-reads.ts';
 
-/** The names in a request that the check of its rights depends on. */
+/** The names in a request on which the check of its rights depends. */
 export interface Named {
   repository: RepositoryName | null;
-  /** A second repository whose policy is needed: the source of a mount, or the repository that the query string names. */
+  /** A second repository whose policy is needed: the source of a mount, or a repository in the query string. */
   source: RepositoryName | null;
   /** The tag to write or delete. If the request names several tags, this is the first one. */
   tag: string | null;
-  /** The name of the organization. This field and the next ones are empty if the request names none. */
+  /** The name of the organization. This field and the next two are empty if the request does not name such a thing. */
   organization: string;
   user: string;
   webhook: string;
 }
 
 /**
- * The check of each requirement that names no action on a repository. For `trash`, this checks only the login: the operation
- * finds the deleted repository and checks the right to administer its name.
+ * The check for each requirement that is not an action on a repository. For `trash`, only the login is checked here: the
+ * operation finds the deleted repository and checks the right to administer its name.
  */
 const CHECKS: Record<PersonalRequirement | 'trash', (call: Pick<Call, 'authority'>, named: Named) => void> = {
   login: requireLogin,
@@ -64,7 +64,7 @@ const CHECKS: Record<PersonalRequirement | 'trash', (call: Pick<Call, 'authority
 
 /**
  * Admits a request of the management API.
- * @returns the caller with the rights that are needed to decide on the request, and the webhook that the request names
+ * @returns the caller with the rights on which the request depends, and the webhook that the request names
  * @throws unauthenticated, forbidden; not-found if the caller may not know of the thing that the request names
  */
 export async function admit(
@@ -104,7 +104,10 @@ export async function admit(
   return { authority, webhook };
 }
 
-/** Asks for a right. A member of the organization who does not have it is told the names of owners, who can grant it. */
+/**
+ * Checks a right by calling `ask`. If the right is missing and the caller is a member of the organization, the refusal names
+ * owners, who can grant the right.
+ */
 async function namingOwners(
   { env, authority }: Pick<Call, 'env' | 'authority'>,
   needed: { action: RequiredAction; repository: RepositoryName; tag: string | null },
@@ -119,18 +122,18 @@ async function namingOwners(
   }
 }
 
-/** The parts of a request of the distribution protocol that its admission depends on. */
+/** The parts of a request of the distribution protocol (`/v2`) on which its admission depends. */
 interface ContentRequest {
   named: Named;
   /** True if the request changes nothing. */
   isRead: boolean;
-  /** The description of the blob's bytes in the body, or `null` if the body contains no bytes of a blob. */
+  /** The description of the blob whose bytes are in the body, or `null` if the body contains no bytes of a blob. */
   incoming: IncomingBlob | null;
 }
 
 /**
  * Admits a request of the distribution protocol.
- * @returns the caller's authority, or `null` if the access token alone allows the request and the database was not read
+ * @returns the caller's authority, or `null` if the access token alone allows the request and no rights were read from D1
  * @throws unauthenticated with the scope that the request needs; forbidden
  */
 export async function admitToContent(
@@ -160,8 +163,8 @@ export async function admitToContent(
 }
 
 /**
- * Asks for a grant. Clients print the message of this refusal, so the rights of the account are read to say why the token has
- * no such grant.
+ * Requires that the access token grants the action. Clients print the message of the refusal, so the rights of the account are
+ * read in order to explain why the token does not grant it.
  * @throws unauthenticated
  */
 async function requireGrantOrSayWhy(
@@ -177,7 +180,7 @@ async function requireGrantOrSayWhy(
     if (!isAccount || !isRefusal(error, 'unauthenticated')) throw error;
     const scope = scopeOf(action, repository, source);
     const authority = await loadCaller(call, call.caller.credential, { repositories: [repository], scope });
-    // The client asked for another scope.
+    // The account has the right, but the client requested the token for another scope.
     if (may(authority, action, repository)) throw error;
     const owners = await ownersFor(call.env, authority, namespaceOf(repository));
     throw new Refusal('unauthenticated', {
@@ -187,7 +190,7 @@ async function requireGrantOrSayWhy(
   }
 }
 
-/** Returns the authority with the subject to record. For a CI job, this is the trust rule that allows the request. */
+/** Returns the authority with the subject to record. For a CI job, the subject is the trust rule that allows the request. */
 function actingAs(authority: Authority, { subject }: { subject: string }): Authority {
   return subject === authority.subject ? authority : { ...authority, subject };
 }

@@ -1,4 +1,4 @@
-/** Reads content that is attached to an image, such as an SBOM, to look at it. */
+/** Reads content that is attached to an image, such as an SBOM, for display. */
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import { openBlob, statBlob } from '../registry/blobs.ts';
@@ -6,10 +6,7 @@ import { ATTACHMENT_MAX_BYTES } from '../vocabulary/images.ts';
 import { requireRight } from './access.ts';
 import type { Call } from './call.ts';
 
-/**
- * @returns the text of a blob; `null` if it is longer than `ATTACHMENT_MAX_BYTES`, or is no UTF-8
- * @throws blob-unknown
- */
+/** Returns the text of a blob, or `null` if it is longer than `ATTACHMENT_MAX_BYTES` or is no UTF-8. @throws blob-unknown */
 export async function readBlobText(call: Call, repository: RepositoryName, digest: Digest): Promise<string | null> {
   requireRight(call, 'pull', repository);
   const { env, now } = call;

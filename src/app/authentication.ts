@@ -1,6 +1,6 @@
 /**
- * Authentication: finds out who makes a request. An HTTP handler parses the credential. This module verifies it, which needs no
- * database for most kinds, and then loads the caller's account and rights from the database.
+ * Authentication: finds out who makes a request. An HTTP handler parses the credential. This module verifies it, for most kinds
+ * without a D1 call, and then loads the caller's account and rights from D1.
  */
 import { noteFailure } from '../auth/audit-log.ts';
 import type { Authority } from '../auth/authority.ts';
@@ -21,22 +21,23 @@ import type { Arrival } from './call.ts';
 export type { Caller, Credential };
 
 /**
- * A credential that an HTTP handler has parsed: an access token, or a password of any kind. `name` is the user name that came
- * with the password, or `null` if there was none.
+ * A credential that an HTTP handler has parsed: an access token, or a password of any kind. `name` is the user name sent with
+ * the password, or `null` if there was none.
  */
 export type SentCredential = { token: string } | { name: string | null; password: string };
 
 /**
- * Runs the comparison of a password that a person may have chosen, and limits how often this happens. The comparison returns
- * `null` if the password is wrong.
+ * Runs the comparison of a password that a person may have chosen, and limits how often such comparisons fail. The comparison
+ * returns `null` if the password is wrong.
  */
 type LimitGuesses = <T>(compare: () => Promise<T | null>) => Promise<T | null>;
 
 /**
- * Returns the caller of a request. An invalid access token is refused later, by the check of the route, because the challenge
- * in that refusal must name the scope that the route needs.
+ * Returns the caller of a request. A caller with an invalid access token is refused later, in the check of the route, because
+ * the challenge must contain the scope that the route needs.
  * @param sent the credential, or `null` if the request has none
- * @throws unauthenticated for a wrong password (such a caller is not treated as anonymous); rate-limited
+ * @throws unauthenticated for a wrong password, because a caller with a wrong password must not be treated as anonymous;
+ * rate-limited
  */
 export async function identify(arrival: Arrival, sent: SentCredential | null, limitGuesses: LimitGuesses): Promise<Caller> {
   if (sent === null) return ANONYMOUS;
@@ -77,7 +78,8 @@ export async function credentialByRefreshToken(arrival: Arrival, token: string):
 
 /**
  * Refuses a refresh token that is sent as a password without a name. containerd does this after the token service has refused
- * the token, and shows only the second answer. So that answer also says why the login ended. Other passwords are not refused.
+ * the token, and shows its users only this second answer. So this answer also says why the login ended. Other passwords are not
+ * refused here.
  * @throws unauthenticated
  */
 export async function refuseRefreshToken(
@@ -90,17 +92,16 @@ export async function refuseRefreshToken(
 }
 
 interface Loading {
-  /** The repositories whose policies are needed to decide on the request. */
+  /** The repositories whose policies are needed for the decision on the request. */
   repositories?: readonly string[];
-  /** The scope that the request needs. The challenge of a refusal names it. */
+  /** The token scope that the request needs. The challenge of a refusal contains it. */
   scope?: string;
-  /** Further reads that are sent in the same database call. */
+  /** Further reads that are made in the same D1 call. */
   joined?: JoinedReads | null;
 }
 
 /**
- * Loads the caller's rights in one database call.
- * @throws unauthenticated if the credential is not valid, or not valid any more
+ * Loads the caller's rights in one D1 call. @throws unauthenticated if the credential is invalid, has expired or was revoked
  */
 export async function loadRights(
   arrival: Arrival,
@@ -110,7 +111,7 @@ export async function loadRights(
   const { env } = arrival;
   const runtime = { ...arrival, insecureIssuers: settings(env).insecureIssuers };
   const authority = await loadAuthority(env, credential, repositories, runtime, joined).catch((error: unknown) => {
-    // The signature of the token is valid, but no trust rule admits the token. The caller may know the cause.
+    // The signature of the token is valid, but no trust rule admits the token. The holder of such a token may know why.
     if (!isRefusal(error, 'unauthenticated')) throw error;
     throw refused(error.message, scope);
   });
@@ -120,8 +121,8 @@ export async function loadRights(
 }
 
 /**
- * Loads the caller's rights. If the credential is a token of an outside issuer that is used for the first time, the use is
- * stored. The token service calls `loadRights` and stores the first use itself.
+ * Loads the caller's rights. Also stores the first use of a token of another issuer. The token service calls `loadRights`
+ * instead, because it stores the first use itself.
  */
 export async function loadCaller(...parameters: Parameters<typeof loadRights>): Promise<Authority> {
   const [{ env, work }] = parameters;
@@ -144,32 +145,32 @@ export async function recordLogin(
 
 type Client = Pick<Arrival, 'client' | 'service'>;
 
-/** What a caller without a credential is told. */
+/** Returns the message to a caller without a credential. */
 export function howToLogIn({ service }: Pick<Arrival, 'service'>): { message: string } {
   return { message: `log in first: docker login ${service}` };
 }
 
 /**
- * Returns the refusal of a credential that is wrong, has expired or was revoked, or was issued for another service. The message
+ * Returns the refusal of a credential that is wrong, has expired, was revoked, or was issued for another service. The message
  * is the same for a wrong name and a wrong password.
- * @param scope the scope that the request needs. The challenge of the refusal names it
+ * @param scope the token scope that the request needs. The challenge of the refusal contains it
  */
 export function wrongCredentials({ client, service }: Client, scope?: string): Refusal {
   const remedy = client === 'api' ? 'send another one' : `log in again with docker login ${service}`;
   return refused(`wrong user name or password, or the access key or token has expired or was revoked: ${remedy}`, scope);
 }
 
-/** Refuses an access token that is not valid. Clients get another one by themselves. */
+/** Returns the refusal of an invalid access token. The client then gets a new token without asking the user. */
 export function invalidToken({ service }: Pick<Arrival, 'service'>, scope?: string): Refusal {
   return refused(`this token is not valid, or has expired: log in again with docker login ${service}`, scope);
 }
 
-/** Refuses a credential without a key, which is what a script sends whose variable is not set. */
+/** Returns the refusal of an empty credential. Scripts send one if the variable with the key is not set. */
 export function emptyCredential(scope?: string): Refusal {
   return refused('the Authorization header holds no key: is the variable KEY empty?', scope);
 }
 
-/** Refuses a token of a login that has ended. */
+/** Returns the refusal of a token whose login was ended. */
 export function endedLogin(client: Client, scope?: string): Refusal {
   return refused(`this login was ended, or its access key has expired or was revoked: ${again(client)}`, scope);
 }
@@ -184,7 +185,7 @@ function expiredPassword(arrival: Arrival): Refusal {
   return refused(`this login has expired: ${password}, and ${again(arrival)}`);
 }
 
-/** docker sends an old login along even where none is needed. */
+/** docker sends an old login even to images for which none is needed. So the message also says how to pull without a login. */
 function again({ client, service }: Client): string {
   if (client === 'api') return 'send another one';
   return `log in again with docker login ${service}. A public image needs no login: docker logout ${service}`;

@@ -1,6 +1,6 @@
 /**
- * Warnings about patterns such as `acme`. They mean the one repository of that name. Whoever writes the name of an organization
- * or user usually means its repositories, `acme/*`.
+ * Warns about patterns such as `acme` in statements. Such a pattern matches only the repository named `acme`. A user who writes
+ * the name of an organization or user usually means its repositories, `acme/*`.
  */
 import { queryAccounts } from '../auth/people/accounts.ts';
 import { allows } from '../auth/policy.ts';
@@ -11,10 +11,10 @@ import { queryRepositories } from '../registry/repositories/repositories.ts';
 import { nameOf } from '../vocabulary/names.ts';
 import type { Call } from './call.ts';
 
-/** The maximum number of names that are looked up. */
+/** The maximum number of names that are checked. */
 const NAMES_MAX = 20;
 
-/** @param statements the statements of a user, team, robot, trust rule or key */
+/** Returns the names that are probably a mistake. @param statements the statements of a user, team, robot, trust rule or key */
 export async function bareNames(
   call: Pick<Call, 'env' | 'authority'>,
   statements: readonly Pick<Statement, 'repositories'>[],
@@ -29,9 +29,9 @@ export async function bareNames(
 }
 
 /**
- * Returns a function that says whether a name is probably meant as a repository. For administrators this depends on what
- * exists. Others must not learn from it which repositories and accounts exist, so for them it depends on their own names and
- * rights alone.
+ * Returns a function that returns true if a name is probably meant as a repository. For administrators this depends on what
+ * exists. Other callers must not learn from the warnings which repositories and accounts exist, so for them it depends only on
+ * their own names and rights.
  */
 async function repositoriesMeant({ env, authority }: Pick<Call, 'env' | 'authority'>, names: readonly string[]) {
   const { administrator, subject, belongsTo } = viewerOf(authority);

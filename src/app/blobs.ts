@@ -1,6 +1,6 @@
 /**
- * Blobs in the distribution protocol: pull, mount, upload, delete. `end-2` and the like are the names of endpoints in the OCI
- * Distribution Specification.
+ * Operations on blobs in the distribution protocol: pull, mount, upload and delete. `end-2` and so on are the names of
+ * endpoints in the OCI Distribution Specification.
  */
 
 import { isGranted } from '../auth/policy.ts';
@@ -52,15 +52,15 @@ interface OpenBlob {
   open(range: ByteRange | null): Promise<ReadableStream>;
 }
 
-/** end-2, GET. Takes one query, and none after a pull of a manifest with this blob. */
+/** end-2, GET. Takes one D1 query, or none if a manifest that references the blob was pulled before from this isolate. */
 export async function pullBlob(call: ContentCall, repository: RepositoryName, digest: Digest): Promise<OpenBlob> {
   requireRead(call, repository);
   return opened(call, repository, await statBlob(call.env, repository, digest, call.now));
 }
 
 /**
- * end-2, HEAD. If the caller may push, this takes a lease on the blob, because a client that finds the blob here skips its
- * upload (invariant 8).
+ * end-2, HEAD. If the caller may push, takes a lease on the blob, because a client that finds the blob skips its upload
+ * (invariant 8).
  */
 export async function checkBlob(call: ContentCall, repository: RepositoryName, digest: Digest): Promise<OpenBlob> {
   if (!mayOnContent(call, 'push', repository)) return pullBlob(call, repository, digest);
@@ -80,8 +80,8 @@ export async function deleteBlob(call: ContentCall, repository: RepositoryName, 
 }
 
 /**
- * Opens the upload that a signed location names, if the caller may continue it.
- * @throws upload-unknown if the location is not valid, or was signed for another caller or repository
+ * Returns the upload that a signed location names. @throws upload-unknown if the location is invalid, or was signed for another
+ * caller or repository
  */
 export async function openUpload(call: ContentCall, repository: RepositoryName, location: string): Promise<Upload> {
   const by = requireUpload(call, repository);
@@ -92,8 +92,8 @@ export async function openUpload(call: ContentCall, repository: RepositoryName, 
 }
 
 /**
- * Returns the session of the upload, if it was read together with the caller's rights. Otherwise the object is empty.
- * @throws upload-unknown
+ * Returns the row of the upload if it was read together with the caller's rights, otherwise an empty object. @throws
+ * upload-unknown
  */
 function sessionIn({ uploading }: ContentCall): Pick<Upload, 'session'> {
   const session = uploading?.session() ?? null;
@@ -101,8 +101,8 @@ function sessionIn({ uploading }: ContentCall): Pick<Upload, 'session'> {
 }
 
 /**
- * Requires the right to push. A request that only reads the offset of an upload is allowed by an access token alone, without
- * the caller's rights from the database.
+ * Requires the right to push. For a request that only reads the offset of an upload, an access token suffices; the caller's
+ * rights are not read from D1.
  * @throws unauthenticated, forbidden
  */
 function requireUpload(call: ContentCall, repository: RepositoryName): Actor {
@@ -112,8 +112,8 @@ function requireUpload(call: ContentCall, repository: RepositoryName): Actor {
 }
 
 /**
- * Starts an upload. The database gets no row for it until the first bytes arrive.
- * @throws repository-unknown if the caller may not create the repository
+ * Starts an upload. No row is written until the first bytes arrive. @throws repository-unknown if the repository does not exist
+ * and the caller may not create it
  */
 export async function startUpload(call: ContentCall, repository: RepositoryName, algorithm: DigestAlgorithm): Promise<Upload> {
   const by = requireContentRight(call, 'push', repository, null);
@@ -128,14 +128,18 @@ async function requireExistence({ env, uploading }: ContentCall, repository: Rep
   else if (!uploading.exists()) throw notCreated(repository);
 }
 
-/** Returns the location of an upload that has received `offset` bytes. The location is signed for this caller. */
+/**
+ * Returns the location (URL) of an upload that has received `offset` bytes. The location is signed, and is valid only for this
+ * caller.
+ */
 export function locationOf(call: ContentCall, upload: UploadLocation, offset: number): Promise<string> {
   return sealUpload(call.env, { ...upload, offset }, uploaderOf(call), call);
 }
 
 /**
- * end-11. A blob that cannot be mounted is not an error: the client then uploads it. The client is told no reason.
- * @param from the repository to mount from; `undefined` means any repository that the caller may pull
+ * end-11: mounts a blob of another repository. If the blob cannot be mounted, this is not an error: the client then uploads it.
+ * The client is not told why.
+ * @param from the repository to mount from; `undefined` means any repository from which the caller may pull
  * @returns true if the blob was mounted
  */
 export async function mountBlob(call: ContentCall, upload: Upload, digest: Digest, from: string | undefined): Promise<boolean> {
@@ -145,12 +149,12 @@ export async function mountBlob(call: ContentCall, upload: Upload, digest: Diges
   return finishing(call, linkBlob(call.env, mount));
 }
 
-/** The maximum number of repositories that are checked as the source of a mount, if the client names none. */
+/** The maximum number of repositories that are considered as the source of a mount if the client names none. */
 const HOLDERS_MAX = 100;
 
 /**
- * Returns repositories that hold the blob and that the caller may pull. The scopes of the access token are ignored, because a
- * client cannot request the scope of a repository that it does not know.
+ * Returns repositories that contain the blob and from which the caller may pull. The scopes of the access token are ignored,
+ * because a client cannot request the scope of a repository that it does not know.
  */
 async function readableHolders(call: ContentCall, digest: Digest): Promise<RepositoryName[]> {
   const holders = await repositoriesHolding(call.env, digest, HOLDERS_MAX);
@@ -161,7 +165,10 @@ async function readableHolders(call: ContentCall, digest: Digest): Promise<Repos
   return holders.filter((name) => judge(name, said.get(name)));
 }
 
-/** Returns the source that the client named, if the caller may pull it and the access token allows this. */
+/**
+ * Returns the source that the client named if the caller may pull from it and the access token grants this. Otherwise returns
+ * an empty list.
+ */
 function readable(call: ContentCall, from: string): RepositoryName[] {
   const { authority } = withAuthority(call);
   return isRepositoryName(from) && may(authority, 'pull', from) && isGranted(call.caller, 'pull', from) ? [from] : [];
@@ -177,7 +184,7 @@ export function offsetOf(call: ContentCall, upload: Upload): Promise<number> {
   return uploadOffset(call.env, upload);
 }
 
-/** end-5: appends a chunk, and returns the new offset. @throws chunk-out-of-order with the current offset in the detail */
+/** end-5: appends a chunk and returns the new offset. @throws chunk-out-of-order with the current offset in the detail */
 export function appendChunk(call: ContentCall, upload: Upload, chunk: Chunk): Promise<number> {
   return finishing(call, appendToUpload(call.env, upload, chunk, call.work));
 }

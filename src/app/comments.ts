@@ -1,4 +1,4 @@
-/** Stars and comments: people say what they think of a repository that they may pull. */
+/** Stars and comments, which users give to repositories from which they may pull. */
 import { allows } from '../auth/policy.ts';
 import { authoritiesOf } from '../auth/rights/lookup.ts';
 import { commentChange } from '../contract/comments.ts';
@@ -21,18 +21,18 @@ import { Refusal } from '../vocabulary/refusal.ts';
 import { may, maySeeActors, requireRight, requireUnscopedUser } from './access.ts';
 import type { Call } from './call.ts';
 
-/** A comment as the caller may see it. */
+/** A comment with the fields that the caller may see. */
 export interface ShownComment extends Omit<Comment, 'author'> {
-  /** `null` if the author may not pull any more, and the caller may not see who changes things in the repository. */
+  /** `null` if the author may no longer pull from the repository and the caller may not see who changes things there. */
   author: string | null;
-  /** True if the caller wrote it. */
+  /** True if the caller is the author. */
   isOwn: boolean;
 }
 
-/** The maximum number of bytes of HTML of a comment. So a page of comments has a few hundred kilobytes at most. */
+/** The maximum number of bytes of a comment's HTML. So a page of comments has at most a few hundred kilobytes. */
 const COMMENT_HTML_MAX_BYTES = 16 * 1024;
 
-/** Requires a person, with a credential that may act for them, who may pull. @throws unauthenticated, not-found, forbidden */
+/** Requires a user who may pull, with a credential that is not narrowed. @throws unauthenticated, not-found, forbidden */
 function requirePerson(call: Call, repository: RepositoryName): Actor {
   const by = requireRight(call, 'pull', repository);
   requireUnscopedUser(call);
@@ -44,14 +44,14 @@ export async function getStars(call: Call, repository: RepositoryName): Promise<
   return readStars(call.env, repository, call.authority.subject);
 }
 
-/** Stars a repository, or takes the star back. Doing it twice changes nothing. */
+/** Sets or removes the caller's star. Setting it twice changes nothing. */
 export async function putStar(call: Call, repository: RepositoryName, starred: boolean): Promise<Stars> {
   const { subject } = requirePerson(call, repository);
   await setStar(call.env, repository, subject, starred);
   return readStars(call.env, repository, subject);
 }
 
-/** Lists comments, newest first. There are none if the setting `COMMENTS` is off. */
+/** Lists comments, the newest first. Returns none if the setting `COMMENTS` is off. */
 export async function listComments(
   call: Call,
   repository: RepositoryName,
@@ -64,7 +64,7 @@ export async function listComments(
   return { items: items.map((item) => shownTo(call, item, hidden)), more };
 }
 
-/** The authors whose names the caller may not see, because they may not pull any more. */
+/** Returns the authors whose names the caller may not see, because these authors may no longer pull. */
 async function hiddenAuthors(call: Call, repository: RepositoryName, items: readonly Comment[]): Promise<Set<string>> {
   if (maySeeActors(call, repository)) return new Set();
   const authors = [...new Set(items.map(({ author }) => author))].filter((author) => author !== call.authority.subject);
@@ -78,13 +78,16 @@ function shownTo({ authority }: Call, { author, ...comment }: Comment, hidden: S
   return { ...comment, author: hidden.has(author) ? null : author, isOwn: author === authority.subject };
 }
 
-/** @throws request-invalid; limit-reached for too many comments; disabled if the setting `COMMENTS` is off */
+/** @throws request-invalid; limit-reached if there are too many comments; disabled if the setting `COMMENTS` is off */
 export async function postComment(call: Call, repository: RepositoryName, change: { text: string }): Promise<ShownComment> {
   const by = requireWriter(call, repository);
   return shownTo(call, await addComment(call.env, repository, await renderedText(change), by), new Set());
 }
 
-/** Changes a comment of the caller. @throws request-invalid, disabled; not-found if there is none, or another person's */
+/**
+ * Changes a comment of the caller. @throws request-invalid, disabled; not-found if there is no such comment or another user
+ * wrote it
+ */
 export async function changeComment(
   call: Call,
   repository: RepositoryName,
@@ -95,7 +98,7 @@ export async function changeComment(
   return shownTo(call, await editComment(call.env, repository, { id, text: await renderedText(change), by }), new Set());
 }
 
-/** Returns a comment of the caller, to be edited. @throws not-found */
+/** Returns a comment of the caller for editing. @throws not-found if there is no such comment or another user wrote it */
 export async function getOwnComment(call: Call, repository: RepositoryName, id: number): Promise<ShownComment> {
   const { subject } = requireWriter(call, repository);
   const found = await findComment(call.env, repository, id);
@@ -104,8 +107,8 @@ export async function getOwnComment(call: Call, repository: RepositoryName, id: 
 }
 
 /**
- * Deletes a comment. Its author may, and whoever may administer the repository.
- * @throws not-found if there is none, or the caller may not delete it
+ * Deletes a comment. The author may delete it, and everybody who may administer the repository.
+ * @throws not-found if there is no such comment or the caller may not delete it
  */
 export async function deleteComment(call: Call, repository: RepositoryName, id: number): Promise<void> {
   const by = requirePerson(call, repository);

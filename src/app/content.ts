@@ -1,6 +1,6 @@
 /**
- * The context of a request of the distribution protocol, and the checks of its rights. An access token alone allows a pull,
- * without a look at the caller's rights in the database. Every request that changes content reads these rights.
+ * The context of a request of the distribution protocol (`/v2`), and the checks of its rights. For a pull, an access token
+ * suffices: the caller's rights are not read from D1. Every request that changes content reads these rights.
  */
 import { holderOf } from '../auth/credential.ts';
 import { ANONYMOUS, type Caller, EMPTY_TOKEN, INVALID_TOKEN, isGranted } from '../auth/policy.ts';
@@ -17,15 +17,15 @@ import { denial } from './denials.ts';
 import type { UploadReads } from './upload-reads.ts';
 
 export interface ContentCall extends Omit<Call, 'authority'> {
-  /** The caller according to the credential alone. `caller.grants` are the grants of an access token. */
+  /** The caller as the credential describes it. `caller.grants` are the grants of an access token. */
   caller: Caller;
-  /** The caller's rights, or `null` if they were not read from the database. */
+  /** The caller's rights, or `null` if they were not read from D1. */
   authority: Call['authority'] | null;
-  /** The rows that were read together with the rights, if the body contains bytes of a blob. */
+  /** The rows of the upload that were read together with the rights. `null` if the body contains no bytes of a blob. */
   uploading: UploadReads | null;
 }
 
-/** Returns the scope that the access token must have. A mount also needs the scope to pull from its source (end-11). */
+/** Returns the token scope that the action needs. A mount also needs the scope to pull from its source (end-11). */
 export function scopeOf(action: Action, repository: RepositoryName | null, source: RepositoryName | null = null): string {
   const scopes = [scopeFor(action, repository ?? ''), ...(source === null ? [] : [scopeFor('pull', source)])];
   return scopes.join(' ');
@@ -33,9 +33,9 @@ export function scopeOf(action: Action, repository: RepositoryName | null, sourc
 
 /**
  * Refuses a caller without a credential, and a caller whose access token does not grant the action. Other credentials pass,
- * because only the rights of the account limit them.
+ * because they are limited only by the rights of the account.
  * @param repository the repository of the action; `null` means the registry itself
- * @throws unauthenticated with the scope that the request needs, so that the client can request another token
+ * @throws unauthenticated with the token scope that the request needs, so that the client can request another token
  */
 export function requireGrant(
   call: Pick<ContentCall, 'caller' | 'service'>,
@@ -57,7 +57,7 @@ export function requireGrant(
   });
 }
 
-/** Requires a caller with a valid credential. @throws unauthenticated if there is none, or if the token is not valid */
+/** Requires a caller with a valid credential. @throws unauthenticated if there is none, or if the token is invalid */
 export function requireIdentity(call: Pick<ContentCall, 'caller' | 'service'>): void {
   if (call.caller === ANONYMOUS) throw new Refusal('unauthenticated', howToLogIn(call));
   if (call.caller === EMPTY_TOKEN) throw emptyCredential();
@@ -65,15 +65,15 @@ export function requireIdentity(call: Pick<ContentCall, 'caller' | 'service'>): 
 }
 
 /**
- * Returns true if the caller may do the action. An access token must grant it, and the account's rights must allow it if they
- * were read. If there is no access token and the rights were not read, this returns false.
+ * Returns true if the caller may do the action. If there is an access token, it must grant the action. If the account's rights
+ * were read, they must allow the action. Returns false if there is neither.
  */
 export function mayOnContent({ caller, authority }: ContentCall, action: ContentAction, repository: RepositoryName): boolean {
   if (authority === null && caller.grants === null) return false;
   return isGranted(caller, action, repository) && (authority === null || may(authority, action, repository));
 }
 
-/** Requires the right to pull, for a read. @throws unauthenticated, forbidden */
+/** Requires the right to pull. @throws unauthenticated, forbidden */
 export function requireRead(call: ContentCall, repository: RepositoryName): void {
   requireGrant(call, 'pull', repository);
   if (mayOnContent(call, 'pull', repository)) return;
@@ -81,8 +81,8 @@ export function requireRead(call: ContentCall, repository: RepositoryName): void
 }
 
 /**
- * Requires the right to an action, according to the account's present rights in the database. A caller who may pull is told
- * which right is missing. For others the refusal is the same whether the repository is private or absent.
+ * Requires the right to an action by the account's present rights in D1. If the caller may pull, the refusal says which right
+ * is missing. For other callers the refusal is the same whether the repository is private or does not exist.
  * @param tag the first tag that the request names, or `null`
  * @returns the actor to record
  * @throws unauthenticated, forbidden
@@ -95,7 +95,8 @@ export function requireContentRight(
 ): Actor {
   requireGrant(call, action, repository);
   const { authority, address } = withAuthority(call);
-  // Only a deletion is checked with the tag here. A push may also name tags in its body, and each tag is checked later.
+  // Only the right to delete is checked with the tag. A push may also name tags in its body, so a push checks the right to each
+  // tag later.
   if (!may(authority, action, repository, action === 'delete' ? tag : null)) {
     if (authority.subject === '')
       throw new Refusal('unauthenticated', { ...howToLogIn(call), challenge: { scope: scopeOf(action, repository) } });
@@ -104,7 +105,7 @@ export function requireContentRight(
   return actorFor({ authority, address }, action, repository, tag);
 }
 
-/** @throws Error if the caller's rights were not loaded before. This is a programming error in the HTTP handler. */
+/** @throws Error if the caller's rights were not loaded before. This is a programming error in the HTTP handler */
 export function withAuthority({ authority, ...call }: ContentCall): Call {
   if (authority === null) throw new Error("the door has not loaded the caller's rights");
   return { ...call, authority };
@@ -115,7 +116,10 @@ export function mayCreateByPush(call: ContentCall, repository: RepositoryName): 
   return settings(call.env).createOnPush && may(withAuthority(call).authority, 'create', repository);
 }
 
-/** Returns an identifier of the uploader. It stays the same from the first request of an upload to the last. */
+/**
+ * Returns an identifier of the uploader. It is the same in all requests of an upload, although tokens may be renewed in
+ * between.
+ */
 export function uploaderOf({ caller, authority }: ContentCall): string {
   const token = caller.credential?.kind === 'token' ? caller.credential : undefined;
   return holderOf(authority?.subject ?? caller.subject, authority?.credentialOrigin ?? token?.credentialOrigin);

@@ -1,4 +1,4 @@
-/** Deletes tags and images, one or several in one batch, and previews that. */
+/** Deletes tags and images, one or several in one batch, and previews deletions. */
 import { isUnscopedUser } from '../auth/policy.ts';
 import { deletionRequest } from '../contract/deletions.ts';
 import { valid } from '../contract/valid.ts';
@@ -15,7 +15,7 @@ import { requireDeleteRights, requireRight } from './access.ts';
 import { type Call, finishing } from './call.ts';
 
 /**
- * Deletes a tag. The image that it names stays. @throws manifest-unknown, tag-immutable, condition-failed, deletion-disabled
+ * Deletes a tag. The image that it names is kept. @throws manifest-unknown, tag-immutable, condition-failed, deletion-disabled
  */
 export async function deleteTag(
   call: Call,
@@ -28,7 +28,7 @@ export async function deleteTag(
 }
 
 /**
- * Deletes a manifest with its tags and with what is attached to it by a tag.
+ * Deletes a manifest, its tags, and the signatures, attestations and SBOMs that are attached to it by a tag.
  * @throws manifest-unknown, tag-immutable, content-referenced, condition-failed, deletion-disabled
  */
 export async function deleteImage(
@@ -41,24 +41,27 @@ export async function deleteImage(
   return finishing(call, deleteManifest(call.env, repository, { digest }, condition, by));
 }
 
-/** Tags and images to delete. */
+/** The tags and images that the caller wants to delete. */
 interface Chosen {
   tags?: string[] | undefined;
   images?: string[] | undefined;
-  /** `delete`: with manifests that nothing holds any more then. */
+  /** Whether to delete also the orphans: manifests that nothing references any more after the deletion. */
   orphans?: 'keep' | 'delete' | undefined;
 }
 
 export interface DeletionPreview extends Omit<DeletionPlan, 'freedBytes'> {
-  /** Manifests that would stay although nothing holds them any more. */
+  /** The manifests that the deletion would keep although nothing references them any more. */
   orphans: Digest[];
-  /** Bytes that come back in the registry as a whole; `null` if the caller may not know what other repositories hold. */
+  /**
+   * The number of bytes that the whole registry would no longer store. `null` if the caller may not know what other
+   * repositories contain.
+   */
   freedBytes: number | null;
 }
 
 /**
- * Tells what would go, and deletes nothing.
- * @throws request-invalid, manifest-unknown, deletion-disabled, too-much-work
+ * Returns what a deletion would remove, and deletes nothing. @throws request-invalid, manifest-unknown, deletion-disabled,
+ * too-much-work
  */
 export async function previewDeletion(call: Call, repository: RepositoryName, sent: Chosen): Promise<DeletionPreview> {
   const { named } = requireChosen(call, repository, sent);
@@ -72,10 +75,10 @@ export async function previewDeletion(call: Call, repository: RepositoryName, se
 }
 
 /**
- * Deletes all of it, or nothing.
- * @param ifPlan true for the etag of the preview that the caller expects; `null`: any
+ * Deletes all chosen tags and images, or nothing.
+ * @param ifPlan returns true for the ETag of the preview that the caller saw; `null` allows any plan
  * @throws request-invalid, manifest-unknown, tag-immutable, content-referenced, version-mismatch, conflict, deletion-disabled,
- *   too-much-work
+ * too-much-work
  */
 export async function deleteChosen(
   call: Call,
@@ -101,7 +104,7 @@ function requireChosen(call: Call, repository: RepositoryName, sent: Chosen) {
   return { by, named: { tags, digests: [...new Set(images)] } };
 }
 
-/** @throws too-much-work */
+/** Adds orphans to the manifests to delete. @throws too-much-work if there are too many manifests then */
 function withOrphans({ tags, digests }: NamedContent, orphans: Digest[]): NamedContent {
   const all = [...digests, ...orphans];
   if (all.length <= DELETED_MANIFESTS_MAX) return { tags, digests: all, orphans };

@@ -1,6 +1,7 @@
 /**
- * Delivers webhooks in the background. Events are matched with webhooks, which creates deliveries. A delivery is tried until it
- * succeeds or becomes a dead letter. Queue messages start this work. If a message is lost, the schedule does its work.
+ * Delivers webhooks in the background. Events are matched with webhooks: for each event and each webhook that selects it, a
+ * delivery is created. A delivery is sent until it succeeds or becomes a dead letter. Queue messages start this work. If a
+ * message is lost, the cron job does the work.
  */
 import { publicAmong } from '../auth/visibility.ts';
 import type { Env } from '../env.ts';
@@ -25,27 +26,33 @@ import { standingIn } from './webhook-owners.ts';
 
 export type { DeliveryRuntime };
 
-/** The maximum number of slices of events that one message matches. A slice takes up to ten calls to D1 and the queue. */
+/**
+ * The maximum number of slices of events that are matched for one queue message. A slice takes up to ten calls to D1 and the
+ * queue.
+ */
 const SLICES_PER_MESSAGE = 4;
-/** The number of seconds until a message is tried again after the database failed. */
+/** The number of seconds after which a queue message is handled again if the database failed. */
 const RETRY_SECONDS = 30;
-/** The maximum number of slices that one run of the schedule matches. The run has 10 ms of CPU for all its jobs. */
+/** The maximum number of slices that one run of the cron job matches. All jobs of a run share 10 ms of CPU time. */
 const SLICES_PER_RUN = 2;
-/** The number of events in a slice that the schedule matches. */
+/** The number of events in a slice that the cron job matches. */
 const EVENTS_PER_SLICE = 50;
-/** The number of seconds that an event waits for the queue. After that the schedule matches the event itself. */
+/** The number of seconds after which the cron job matches an event itself. Until then, it only sends another queue message. */
 const FORGOTTEN_SECONDS = 5 * 60;
-/** The maximum number of deliveries that `resumeLost` sends to the queue again. */
+/** The maximum number of deliveries for which `resumeLost` sends another queue message. */
 const REMINDERS_MAX = 1000;
 
-/** Returns the data about repositories that webhook formats include. Repositories that do not exist are left out. */
+/** Returns the data about repositories that the payloads of webhooks contain. Repositories that do not exist are left out. */
 export async function factsOf(env: Database, repositories: RepositoryName[]): Promise<Map<string, RepositoryFacts>> {
   const pages = await describeRepositories(env, repositories);
   const open = await publicAmong(env, repositories);
   return new Map(pages.map(({ name, description, createdAt }) => [name, { description, createdAt, isPublic: open.has(name) }]));
 }
 
-/** Handles messages that announce events. Every such message has the same meaning: there are events to match. */
+/**
+ * Handles queue messages that announce events. The content of a message does not matter: all events that are not matched yet
+ * are matched.
+ */
 export async function handleAnnouncements(batch: MessageBatch, env: Env, { now }: DeliveryRuntime): Promise<void> {
   try {
     const rights = { standing: standingIn(env), now: now() };
@@ -58,24 +65,29 @@ export async function handleAnnouncements(batch: MessageBatch, env: Env, { now }
   }
 }
 
-/** Tries deliveries. This passes the call on to `webhooks/`, which needs no other module for it. */
+/** Sends deliveries. The entry points may not import `webhooks/`, so they call this function. */
 export function handleDeliveries(batch: MessageBatch, env: Env, runtime: DeliveryRuntime, work: Background): Promise<void> {
   return deliver(env, batch, runtime, work);
 }
 
-/** Records deliveries that the queue gave up. This passes the call on to `webhooks/`, too. */
+/**
+ * Marks deliveries as failed that the queue gave up. The entry points may not import `webhooks/`, so they call this function.
+ */
 export function handleDeadLetters(batch: MessageBatch, env: Env): Promise<void> {
   return consumeDeadLetters(env, batch);
 }
 
-/** Sends a message whose consumer matches events up to the newest one. A second message for the same events does no harm. */
+/**
+ * Sends a queue message whose consumer matches all events up to the newest one. A second message for the same events does no
+ * harm.
+ */
 async function announce(env: Env, newest: number): Promise<void> {
   await env.EVENTS.send({ newest } satisfies Announcement);
 }
 
 /**
- * Sends a message for events that are not matched yet. If the queue does not accept the message, or the events have waited so
- * long that an earlier message must be lost, this function matches some of the events itself.
+ * Sends a queue message for events that are not matched yet. Matches some of the events here if the queue does not accept the
+ * message, or if they have waited so long that an earlier message must be lost.
  */
 export async function matchForgotten(
   env: Env,
@@ -98,8 +110,8 @@ export async function matchForgotten(
 }
 
 /**
- * Sends messages again that the queues have lost. `npm start` keeps its queues in memory, so they are lost with the process.
- * @param lostAfter the number of seconds after its due time at which the message of a delivery counts as lost
+ * Sends queue messages again that were lost. `npm start` keeps its queues in memory, so they are lost when the process ends.
+ * @param lostAfter the number of seconds after the due time of a delivery when its message counts as lost
  */
 export async function resumeLost(env: Env, lostAfter: number): Promise<void> {
   const [matching] = await env.DB.batch([matchingState(env)]);

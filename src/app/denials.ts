@@ -1,6 +1,7 @@
 /**
- * Messages to callers without a right: what is missing, who can grant it, and where they may push. They depend on the caller's
- * own rights and on the name in the request. So they are the same for a private repository and an absent one.
+ * Messages to callers who lack a right: which right is missing, who can grant it, and where the caller may push. A message
+ * depends only on the caller's own rights and on the name in the request, so it is the same for a private repository and one
+ * that does not exist.
  */
 import type { Authority } from '../auth/authority.ts';
 import { firstOwners } from '../auth/people/members.ts';
@@ -27,14 +28,18 @@ interface Needed {
   tag: string | null;
 }
 
-/** @param owners the first owners of the repository's organization, if the caller may know them */
+/**
+ * Returns the message of a refusal. @param owners the first owners of the repository's organization, if the caller may know
+ * them
+ */
 export function denial(authority: Authority, needed: Needed, owners: readonly string[] = []): Message {
   return { message: textOf(authority, needed, owners) };
 }
 
 function textOf(authority: Authority, { action, repository, tag }: Needed, owners: readonly string[]): string {
   const granting = `${grantors(namespaceOf(repository), owners)} can grant it`;
-  // Told from the key's own statements alone. If it depended on what the owner may do, whoever holds the key could find out.
+  // This depends only on the key's own statements. A message that depended on the rights of the key's owner would reveal them
+  // to whoever has the key.
   if (isOutsideKey(authority, action, repository, tag)) {
     return `this access key is narrowed: whether or not the repository exists, the key may not ${IT[action]}. Use another key`;
   }
@@ -43,12 +48,12 @@ function textOf(authority: Authority, { action, repository, tag }: Needed, owner
   }
   if (authority.credentialKind === 'ci') return `the repository does not exist, or no trust rule lets this job ${IT[action]}`;
   const nothing = `the repository does not exist, or you may not ${IT[action]}`;
-  // A narrowed key is not told what its owner may do.
+  // The message to a narrowed key does not say where its owner may push.
   if (action === 'push' && !isNarrowed(authority)) return `${nothing}. ${wherePushed(authority, granting)}`;
   return `${nothing}. If the name is right: ${granting}`;
 }
 
-/** `an owner of acme (alice, bob) or an administrator` */
+/** Returns for example `an owner of acme (alice, bob) or an administrator`. */
 function grantors(namespace: string, owners: readonly string[]): string {
   if (namespace === '') return 'an administrator';
   if (owners.length === 0) return 'its owner or an administrator';
@@ -64,7 +69,7 @@ export function ownersOnly(organization: string, owners: readonly string[] = [])
 const PLACES_TRIED = 20;
 const PLACES_NAMED = 6;
 
-/** The caller's own name, organizations and policies, as patterns. */
+/** Returns where the caller may push: the caller's own name, organizations and policies, as patterns. */
 function wherePushed(authority: Authority, granting: string): string {
   const patterns = authority.statements.flatMap(({ from, statement: { effect, actions, repositories = [] } }) =>
     effect === 'allow' && actions.includes('push') && !from.startsWith('repository:') ? repositories : [],
@@ -76,7 +81,10 @@ function wherePushed(authority: Authority, granting: string): string {
   return `You may push to ${places.slice(0, PLACES_NAMED).join(', ')}${others}`;
 }
 
-/** The first owners of an organization, for its members; empty for others. They are read only when a request is refused. */
+/**
+ * Returns the first owners of an organization if the caller is a member, otherwise an empty list. Called only when a request is
+ * refused.
+ */
 export async function ownersFor(env: Database, authority: Authority, organization: string): Promise<string[]> {
   if (isNarrowed(authority) || !authority.belongsTo.includes(organization)) return [];
   return firstOwners(env, organization);

@@ -1,4 +1,4 @@
-/** Operations that only the ECR API has: the caller of a signed request, and the registry's number. */
+/** Operations that only the ECR API needs: the caller of a signed request, and the registry's account number. */
 import type { Credential } from '../auth/credential.ts';
 import { type SignatureProblem, type SignedRequest, verifySignature } from '../auth/sigv4.ts';
 import { registryId } from '../ownership.ts';
@@ -6,11 +6,12 @@ import type { Arrival } from './call.ts';
 
 export type { SignatureProblem, SignedRequest };
 
-/** The service that the credential scope of a signature names. */
+/** The service name in the credential scope of a signature (AWS Signature Version 4). */
 const SERVICE = 'ecr';
 
 /**
- * Returns the access key that signed the request. `loadRights` then decides whether the key still counts.
+ * Finds the access key with which a request was signed. The caller passes the credential to `loadRights`, which decides whether
+ * the key is still valid.
  * @returns the credential and the region that the client has configured, or what is wrong with the signature
  */
 export async function credentialOfSignature(
@@ -25,8 +26,8 @@ export async function credentialOfSignature(
 const DIGITS = 12;
 
 /**
- * Returns the registry's number, which stands in for the id of an AWS account: 12 digits that are derived from the id of the
- * registry in its database, so they never change.
+ * Returns the registry's number, which is used where AWS has an account id. It has 12 digits. It is derived from the id of the
+ * registry in D1, so it never changes.
  */
 export async function registryNumber(env: Parameters<typeof registryId>[0]): Promise<string> {
   const id = BigInt(`0x${(await registryId(env)).replaceAll('-', '')}`);

@@ -1,17 +1,17 @@
 /**
- * Turns an error that is not a refusal into one. Such an error means that D1 or R2 failed, or that the code has a bug. The
- * message says what the client can do, but not the cause. It never says "absent" or "not allowed" (invariant 10).
+ * Turns an unexpected error into a refusal. Such an error means that D1 or R2 failed, or that the code has a bug. The message
+ * says what the client can do, but not the cause. It never says that something does not exist or is not allowed (invariant 10).
  */
 import { databaseFailure, isDailyLimit, secondsToMidnight } from '../events/database-failure.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
 
 /**
- * The number of seconds until a client retries when the database is overloaded: `least`, plus a random part below `more`. The
- * random part keeps clients from retrying at the same time.
+ * How many seconds a client should wait when the database is overloaded: `least` plus a random part below `more`. The random
+ * part keeps clients from retrying at the same time.
  */
 const OVERLOAD_PAUSE = { least: 5, more: 10 };
 
-/** The number of seconds until a client retries when the database is full. Somebody has to make room first. */
+/** How many seconds a client should wait when the database is full. Somebody has to make room first. */
 const FULL_PAUSE = 60;
 
 /** @param now milliseconds since the epoch. @param random a random number from 0 to 1 */
@@ -33,8 +33,8 @@ export function refusalOfFailure(error: unknown, { now, random }: { now: number;
 }
 
 /**
- * Returns the refusal for a used up daily limit of Cloudflare's free plan. The registry then serves nothing until midnight UTC,
- * or until the account has the paid plan.
+ * Returns the refusal when a daily limit of Cloudflare's free plan is used up. The registry then cannot serve anything until
+ * midnight UTC, or until the account has the paid plan.
  */
 function dayUsedUp(failure: 'rows-read' | 'rows-written', now: number): Refusal {
   const kind = failure === 'rows-read' ? 'read' : 'written';

@@ -1,6 +1,6 @@
 /**
- * Permissions as people think of them: who may do what in a repository. The functions without a call are pure: they compute new
- * statements from a choice of a person, to be previewed and saved as any other statements.
+ * Lists and changes grants: who may do what in a repository. The functions without a parameter `call` do no I/O: they compute
+ * new statements from a user's choice in a form, which the caller can preview and save.
  */
 import { grantsElsewhere } from '../auth/rights/elsewhere.ts';
 import type { ShownStatement } from '../contract/answers/statements.ts';
@@ -11,7 +11,7 @@ import type { Call } from './call.ts';
 
 export interface GrantedRight {
   action: RepositoryAction;
-  /** Patterns of tags. If absent, the right applies to any tag. */
+  /** Patterns of tags to which the right is limited. Absent if the right applies to any tag. */
   tags?: string[];
 }
 
@@ -19,7 +19,7 @@ export interface Grant {
   principal: string;
   allows: GrantedRight[];
   denies: GrantedRight[];
-  /** The preset that allows the same, if there is one. */
+  /** The preset that allows the same actions, or `null` if there is none. */
   preset: Preset | null;
 }
 
@@ -31,7 +31,10 @@ type Statements = readonly {
 
 const EVERYTHING: Statements = [{ effect: 'allow', actions: ACTIONS }];
 
-/** The rights that statements allow and deny, by action. A right without tags includes those with tags. */
+/**
+ * Returns the rights that statements allow or deny, by action. If a right applies to any tag, the same right with tags is left
+ * out.
+ */
 function rightsIn(statements: Statements, effect: ShownStatement['effect']): GrantedRight[] {
   return ACTIONS.flatMap((action): GrantedRight[] => {
     const about = statements.filter((one) => one.effect === effect && one.actions.includes(action));
@@ -50,7 +53,7 @@ function grantOf(principal: string, statements: Statements): Grant {
   return { principal, allows, denies, preset: (found?.[0] as Preset | undefined) ?? null };
 }
 
-/** What the statements of a repository's policy say, by principal, in the order of the statements. */
+/** Returns the grants in a repository's policy, by principal, in the order of the statements. */
 export function grantsIn(statements: readonly ShownStatement[]): Grant[] {
   const principals = [...new Set(statements.flatMap(({ principals: named = [] }) => named))];
   return principals.map((principal) =>
@@ -63,7 +66,7 @@ export function grantsIn(statements: readonly ShownStatement[]): Grant[] {
 
 /**
  * Lists who may use a repository for other reasons than its policy.
- * @returns `partial` is true if there may be others whom the caller may not know
+ * @returns `partial` is true if there may be others whom the caller may not see
  */
 export async function listGrantsElsewhere(
   call: Call,
@@ -78,7 +81,9 @@ export async function listGrantsElsewhere(
   return { items: grants, partial };
 }
 
-/** Returns the statements without those that allow this principal something. @param also true: without those that deny, too */
+/**
+ * Returns the statements without those that allow this principal something. @param also true to leave out also those that deny
+ */
 export function withoutPrincipal(statements: readonly ShownStatement[], principal: string, also: boolean): ShownStatement[] {
   return statements.flatMap((statement) => {
     const { principals = [] } = statement;
@@ -89,8 +94,8 @@ export function withoutPrincipal(statements: readonly ShownStatement[], principa
 }
 
 /**
- * Returns the statements with these rights for a principal, in place of those that it was allowed before.
- * @param tags patterns of the tags to which pushing, moving and deleting is limited; none means any tag
+ * Returns the statements with these rights for a principal. They replace what the principal was allowed before.
+ * @param tags patterns of the tags to which pushing, moving and deleting is limited; an empty list means any tag
  */
 export function withPreset(
   statements: readonly ShownStatement[],
@@ -109,7 +114,7 @@ export function withPreset(
     .reduce((all, part) => added(all, principal, part), withoutPrincipal(statements, principal, false));
 }
 
-/** Adds the principal to an equal statement, or adds a statement. */
+/** Adds the principal to an equal statement if there is one, otherwise adds a statement. */
 function added(statements: readonly ShownStatement[], principal: string, wanted: ShownStatement): ShownStatement[] {
   const text = ({ effect, actions, tags }: ShownStatement) => JSON.stringify([effect, [...actions].sort(), tags ?? null]);
   const equal = statements.find((one) => text(one) === text(wanted));

@@ -1,4 +1,4 @@
-/** What the home page of the console shows: what needs the caller's attention, and what happened last. */
+/** Returns what the home page of the web console shows: what needs the caller's attention, and the latest events. */
 import type { AccessKey } from '../auth/people/access-keys.ts';
 import { isNarrowed } from '../auth/policy.ts';
 import { administers } from '../auth/rights/lookup.ts';
@@ -11,21 +11,22 @@ import { listKeys } from './keys.ts';
 
 export type { TroubledWebhook };
 
-/** The number of seconds before its end at which a key needs attention. */
+/** The number of seconds before its expiry when a key needs attention. */
 const KEY_ENDS_WITHIN = 7 * 24 * 60 * 60;
 const KEYS_MAX = 100;
 const WEBHOOKS_MAX = 10;
 
 export interface Attention {
-  /** Webhooks that the caller may administer and that send nothing now. */
+  /** Webhooks that the caller may administer and that do not work. */
   webhooks: TroubledWebhook[];
-  /** Keys of the caller that end within seven days. */
+  /** Keys of the caller that expire within seven days. */
   keys: AccessKey[];
 }
 
 /**
- * Returns what needs the caller's attention. Webhooks of repositories outside the caller's namespace and organizations are left
- * out unless the caller is an administrator. @throws unauthenticated
+ * Returns the webhooks and keys that need the caller's attention. Webhooks of repositories outside the caller's namespace and
+ * organizations are left out unless the caller is an administrator.
+ * @throws unauthenticated
  */
 export async function getAttention(call: Call): Promise<Attention> {
   requireLogin(call);

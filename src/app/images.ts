@@ -1,4 +1,4 @@
-/** Tags and images as people look at them: listed, and one in full. */
+/** Lists tags and images for display, and describes a single image. */
 import { imageListQuery, tagListQuery } from '../contract/images.ts';
 import { valid } from '../contract/valid.ts';
 import type { Actor } from '../events/event.ts';
@@ -20,7 +20,7 @@ export type { ManifestFacts };
 interface Tagged {
   tagged: Tagging | null;
 }
-/** `tagged.by` is `null` if the caller may not know who set the tag. */
+/** A tag or image as the caller may see it. `tagged.by` is `null` if the caller may not see who set the tag. */
 type Shown<T extends Tagged> = Omit<T, 'tagged'> & { tagged: (Omit<Tagging, 'by'> & { by: Actor | null }) | null };
 export type TagDetails = Shown<ListedTag>;
 export type ImageSummary = Shown<ListedImage>;
@@ -53,7 +53,7 @@ export async function listTagDetails(
   return { items: items.map((item) => shown(call, repository, item)), next: next && tagCursor(next), attached };
 }
 
-/** The cursor behind an item of `listTagDetails`. */
+/** Returns the cursor after an item of `listTagDetails`. */
 export function tagCursor({ pushedAt, tag }: TagPlace): string {
   return `${pushedAt}:${tag}`;
 }
@@ -75,19 +75,22 @@ export async function listImages(
   return { items: items.map((item) => shown(call, repository, item)), next };
 }
 
-/** One image in full. Everything that is counted is counted within the repository. @throws manifest-unknown */
+/** Describes one image completely. All counts are limited to its repository. @throws manifest-unknown */
 export async function getImage(call: Call, repository: RepositoryName, reference: Reference): Promise<ImageDetails> {
   requireRight(call, 'pull', repository);
   return shown(call, repository, await describeImage(call.env, repository, reference, call.work));
 }
 
-/** As `getImage`, with the text of the config, and with the tags that attach something. @throws manifest-unknown */
+/**
+ * Describes one image as `getImage` does, with the text of the config and the tags that attach signatures, attestations or
+ * SBOMs. @throws manifest-unknown
+ */
 export async function getWholeImage(call: Call, repository: RepositoryName, reference: Reference): Promise<WholeImageDetails> {
   requireRight(call, 'pull', repository);
   return shown(call, repository, await describeWholeImage(call.env, repository, reference, call.work));
 }
 
-/** The document of a manifest, to look at: this is no pull. @throws manifest-unknown */
+/** Returns the document of a manifest for display. This does not count as a pull. @throws manifest-unknown */
 export async function readManifest(
   call: Call,
   repository: RepositoryName,

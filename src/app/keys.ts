@@ -1,6 +1,7 @@
 /**
  * Access keys: list, read, create, change, revoke and rotate them. Users see their own keys, owners of an organization see the
- * keys of its robots, and administrators see all keys. Other callers get the same refusal as for a key that does not exist.
+ * keys of its robots, and administrators see all keys. For other callers the refusal is the same as for a key that does not
+ * exist.
  */
 import type { Authority } from '../auth/authority.ts';
 import {
@@ -38,10 +39,10 @@ import { storedStatement } from './statements.ts';
 
 export type { AccessKey } from '../auth/people/access-keys.ts';
 
-/** A key in its state after a change, with warnings. */
+/** A key after a change, with warnings. */
 interface SavedKey {
   key: AccessKey;
-  /** Descriptions of likely mistakes in the statements of the key. */
+  /** Likely mistakes in the statements of the key, as text for users. */
   warnings: string[];
 }
 
@@ -52,7 +53,7 @@ export interface CreatedKey extends SavedKey {
 
 /**
  * Lists the keys of an owner. With a narrowed credential, the list contains only the key of the credential itself, or the key
- * that the credential was made with.
+ * with which the credential was made.
  * @param owner a subject; `undefined` means the caller
  * @throws unauthenticated; not-found if the caller may not see the keys of this owner
  */
@@ -79,14 +80,15 @@ export async function getKey(call: Call, id: string): Promise<AccessKey> {
   return withoutOrigin(key);
 }
 
-/** Removes the id of the key that created this key. A caller with a narrowed credential does not get it. */
+/** Removes the id of the key that created this key, because a caller with a narrowed credential may not see it. */
 function withoutOrigin(key: AccessKey): AccessKey {
   return { ...key, madeWith: null };
 }
 
 /**
  * Creates a key for the caller.
- * @param idempotency the Idempotency-Key of the request, or `null`. A repeated request with the same one gets the same response
+ * @param idempotency the Idempotency-Key of the request, or `null`. A repeated request with the same Idempotency-Key gets the
+ * same response
  */
 export async function createKey(call: Call, wanted: NewKey, idempotency: string | null): Promise<CreatedKey> {
   requireUnscopedUser(call);
@@ -117,7 +119,10 @@ export async function listRobotKeys(call: Call, robot: string, page: PageQuery):
   return readKeys(call.env, { owner: subject, ...page });
 }
 
-/** @param robot the subject of the robot. @throws disabled if the robot is disabled, and the reasons of `createKey` */
+/**
+ * @param robot the subject of the robot
+ * @throws disabled if the robot is disabled; otherwise for the same reasons as `createKey`
+ */
 export async function createRobotKey(
   call: Call,
   robot: string,
@@ -162,10 +167,10 @@ export async function changeKey(call: Call, id: string, wanted: KeyChange, ifVer
 }
 
 /**
- * Revokes a key, and by default its successors: the keys that replaced it by rotation. Any key may revoke itself together with
+ * Revokes a key and, by default, its successors: the keys that replaced it by rotation. Any key may revoke itself together with
  * its successors. Everything else needs a user's key that is not narrowed.
- * @param revocation.successors `keep` does not revoke the successors
- * @param revocation.made true: also revokes the keys that were created with this key
+ * @param revocation.successors `keep` to keep the successors
+ * @param revocation.made true to revoke also the keys that were created with this key
  * @throws not-found, forbidden
  */
 export async function revokeKey(call: Call, id: string, { successors, made }: KeyRevocation): Promise<void> {
@@ -180,12 +185,12 @@ export async function revokeKey(call: Call, id: string, { successors, made }: Ke
 }
 
 /**
- * The maximum number of rounds of a search for keys to revoke. Between two rounds, somebody can create another key with one of
- * the keys that are not revoked yet.
+ * The maximum number of rounds of the search for keys to revoke. Between two rounds, somebody can create another key with a key
+ * that is not revoked yet.
  */
 const ROUNDS = 5;
 
-/** Revokes those keys that were created with the given key and that the caller may see. */
+/** Revokes the keys that were created with the given key, as far as the caller may see them. */
 async function revokeCreatedWith(call: Call, id: string): Promise<void> {
   for (let round = 0; round < ROUNDS; round++) {
     const made = (await keysMadeWith(call.env, id)).filter(({ owner }) => reaches(call.authority, owner));
@@ -202,9 +207,9 @@ async function revokeCreatedWith(call: Call, id: string): Promise<void> {
 }
 
 /**
- * Replaces a key by a new one with the same rights. The response contains the secret of the new key. So not even an
+ * Replaces a key by a new one with the same rights. The response contains the secret of the new key, so not even an
  * administrator may rotate a key of another user.
- * @throws not-found, forbidden; conflict if the key has ended or was rotated already
+ * @throws not-found, forbidden; conflict if the key has expired, was revoked or was rotated already
  */
 export async function rotateKey(call: Call, id: string, wanted: KeyRotation, idempotency: string | null): Promise<CreatedKey> {
   requireLogin(call);

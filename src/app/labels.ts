@@ -1,4 +1,4 @@
-/** Labels of repositories, and the settings that the ECR API shows. */
+/** Labels of repositories, and the other settings of repositories in the ECR API. */
 import { labelChange } from '../contract/labels.ts';
 import { valid } from '../contract/valid.ts';
 import type { RepositoryName } from '../oci/name.ts';
@@ -26,13 +26,16 @@ async function settled({ env }: Call, names: readonly RepositoryName[]): Promise
   return stored.map(({ rule, ...one }) => ({ ...one, mutability: mutabilityOf(rule) }));
 }
 
-/** Returns those of the repositories that exist and that the caller may pull. The policies of all must have been loaded. */
+/**
+ * Returns the repositories that exist and from which the caller may pull. The policies of all of them must have been loaded
+ * before.
+ */
 export async function findRepositories(call: Call, names: readonly RepositoryName[]): Promise<SettledRepository[]> {
   const visible = names.filter((name) => may(call.authority, 'pull', name));
   return visible.length === 0 ? [] : settled(call, visible);
 }
 
-/** Returns the settings of repositories that `listRepositories` has returned, so that the caller may see them. */
+/** Returns the settings of repositories that `listRepositories` has returned. That function has checked the rights already. */
 export function listSettings(call: Call, listed: readonly ListedRepository[]): Promise<SettledRepository[]> {
   return settled(
     call,
@@ -47,8 +50,8 @@ export async function getLabels(call: Call, repository: RepositoryName): Promise
 }
 
 /**
- * Changes labels. A label with the value `null` is removed, and labels that are not named stay.
- * @throws repository-unknown, request-invalid; limit-reached beyond 50 labels
+ * Changes labels. A label with the value `null` is removed, and labels that are not named are kept.
+ * @throws repository-unknown, request-invalid; limit-reached if there would be more than 50 labels
  */
 export async function changeLabels(
   call: Call,
@@ -59,7 +62,7 @@ export async function changeLabels(
   await changeStored(call.env, repository, valid(labelChange, change), by);
 }
 
-/** Saves whether pushed images are to be scanned. This registry does not scan. @throws repository-unknown */
+/** Saves whether clients want pushed images to be scanned. This registry does not scan. @throws repository-unknown */
 export async function setScanOnPush(call: Call, repository: RepositoryName, scanOnPush: boolean): Promise<void> {
   const by = requireRight(call, 'admin', repository);
   await saveScanOnPush(call.env, repository, scanOnPush, by);

@@ -18,7 +18,7 @@ import { maySeeActors, requireRight } from './access.ts';
 import type { Call } from './call.ts';
 
 export type LifecycleReport = Omit<NonNullable<SavedPolicy['report']>, 'by'> & {
-  /** The subject that started the run, or `null` if the caller may not know it. */
+  /** The subject that started the run, or `null` if the caller may not see it. */
   by: string | null;
 };
 
@@ -40,19 +40,19 @@ export interface LifecycleItem {
 
 export interface LifecycleItems {
   tags: (LifecycleItem & { tag: string })[];
-  /** Tags of signatures, attestations and the like. Each is deleted together with the image that its name refers to. */
+  /** Tags of signatures, attestations and SBOMs. Each is deleted together with the image whose digest is in its name. */
   attached: (LifecycleItem & { tag: string })[];
   manifests: LifecycleItem[];
 }
 
 export interface LifecyclePreview {
   /**
-   * The content that the policy would delete. `waiting` has one entry for each manifest that a lease keeps for now, with the
-   * end of the lease in seconds since the epoch.
+   * The content that the policy would delete. `waiting` has one entry for each manifest that is kept only because of a lease,
+   * with the end of the lease in seconds since the epoch.
    */
   plan: LifecycleItems & { waiting: { leasedUntil: number }[] };
   /**
-   * The ETag of the plan, and the number of bytes that a run of the plan frees. It is `null` if the preview is one page of a
+   * The ETag of the plan, and the number of bytes that running the plan would free. `null` if the preview is one page of a
    * large repository.
    */
   whole: { etag: string; bytes: number } | null;
@@ -63,7 +63,7 @@ export interface LifecyclePreview {
 interface LifecycleRun extends LifecycleItems {
   /** The number of tags and manifests of the plan that the run has not deleted. */
   remaining: number;
-  /** True if the repository is large and the run has not handled all its pages. */
+  /** True if the repository is large and the run has not processed all its pages. */
   unfinished: boolean;
 }
 
@@ -104,9 +104,9 @@ export async function deleteLifecycle(call: Call, repository: RepositoryName, if
 }
 
 /**
- * Lists the tags and manifests that a policy would delete, and deletes nothing. A large repository is listed page by page.
+ * Returns the tags and manifests that a policy would delete, and deletes nothing. A large repository is previewed page by page.
  * @param wanted.policy the policy to try; `undefined` means the saved policy
- * @param wanted.after the cursor of the page, which is `next` of the previous page; `undefined` means the first page
+ * @param wanted.after the `next` of the previous page; `undefined` means the first page
  * @throws request-invalid, repository-unknown; not-found if no policy is saved; limit-reached if the repository is too large
  */
 export async function previewLifecycle(
@@ -128,7 +128,7 @@ export async function previewLifecycle(
   return { plan, whole: null, next: next && JSON.stringify(next) };
 }
 
-/** Parses a cursor of the preview. @throws request-invalid if the text is not such a cursor */
+/** Parses the cursor of a preview. @throws request-invalid if the text is no such cursor */
 function placeOf(cursor: string): PreviewCursor {
   const place = lifecyclePreviewCursor.safeParse(jsonOf(cursor));
   if (place.success) return place.data;
@@ -137,9 +137,9 @@ function placeOf(cursor: string): PreviewCursor {
 
 /**
  * Deletes the tags and manifests that the saved policy selects.
- * @param ifPlan returns true for the ETag of the plan that the caller expects; `null` means that any plan is carried out
- * @throws repository-unknown, deletion-disabled; not-found if no policy is saved; version-mismatch if the plan is another one;
- *   limit-reached if the repository is too large for rules, or for `ifPlan`
+ * @param ifPlan returns true for the ETag of the plan that the caller expects; `null` allows any plan
+ * @throws repository-unknown, deletion-disabled; not-found if no policy is saved; version-mismatch if the plan has another
+ * ETag; limit-reached if the repository is too large for lifecycle rules, or for `ifPlan`
  */
 export async function runLifecycle(
   call: Call,

@@ -1,4 +1,4 @@
-/** Operations of callers on themselves: describe the caller, create a login password, log out everywhere. */
+/** Operations on the caller's own account: describe the caller, create a login password, log out everywhere. */
 import { noteIssued } from '../auth/audit-log.ts';
 import type { Authority } from '../auth/authority.ts';
 import { endLogins } from '../auth/people/accounts.ts';
@@ -16,13 +16,16 @@ export interface DescribedCaller {
   organizations: { name: string; role: 'owner' | 'member' }[];
   /** The names of the caller's teams, for example `acme/dev`. */
   teams: string[];
-  /** The subjects whose policies were not read, because they are too large for one request. */
+  /**
+   * The subjects whose policies were not read, because they are too long to read in one request. Their statements do not apply
+   * to this request.
+   */
   unread: string[];
   credential: {
     kind: Exclude<Authority['credentialKind'], 'none' | 'session'>;
     key: string | null;
     narrowed: boolean;
-    /** The end of the credential, in seconds since the epoch. It is `null` if the credential has no end of its own. */
+    /** The end of the credential, in seconds since the epoch. `null` if the credential does not expire by itself. */
     expiresAt: number | null;
   };
 }
@@ -34,7 +37,9 @@ const NOBODY: Pick<Authority, 'administrator' | 'owns' | 'belongsTo' | 'principa
   principals: [],
 };
 
-/** Describes the caller. The roles of the owner are left out for a narrowed credential, because it cannot use them. */
+/**
+ * Describes the caller. For a narrowed credential, the roles of its owner are left out, because the credential cannot use them.
+ */
 export function describeCaller(call: Call): DescribedCaller {
   requireLogin(call);
   const { subject, credentialKind, credentialOrigin, until, unread, ...authority } = call.authority;
@@ -57,7 +62,7 @@ export function describeCaller(call: Call): DescribedCaller {
 
 /**
  * Ends all logins of the caller.
- * @param keys true: also revokes the caller's access keys, which needs a user's access key or the administrator's password
+ * @param keys true to revoke also the caller's access keys, which needs a user's access key or the administrator's password
  * @throws unauthenticated, forbidden; request-invalid for a CI token
  */
 export async function logOutEverywhere(call: Call, { keys }: { keys: boolean }): Promise<void> {
@@ -73,7 +78,7 @@ export async function logOutEverywhere(call: Call, { keys }: { keys: boolean }):
 }
 
 /**
- * Creates a password for `docker login` that expires. It never has more rights than the caller's credential, and never lasts
+ * Creates a temporary password for `docker login`. It never has more rights than the caller's credential, and never lasts
  * longer.
  * @param lifetime the lifetime in seconds; `undefined` means the maximum
  */
@@ -83,7 +88,7 @@ export async function createLoginPassword(call: Call, lifetime: number | undefin
   const { lifetime: seconds } = valid(loginPasswordRequest, { lifetime });
   const { env, authority, address } = call;
   const password = await mintLoginPassword(env, authority, seconds, call);
-  // If the event cannot be recorded, the password is issued anyway.
+  // If recording the event fails, the password is issued anyway.
   await noteIssued(env, authority, { address }, password.expiresAt).catch((error: unknown) =>
     report('login.not-recorded', { error }),
   );

@@ -1,4 +1,7 @@
-/** Operations for administrators: garbage collection, the scrub, the consistency check, and the budget of background jobs. */
+/**
+ * Operations for administrators: garbage collection, the scrub job, the consistency check (`fsck`), and the budget of
+ * background jobs.
+ */
 import { deleteTrashedPolicies } from '../auth/rights/policies.ts';
 import { type Cost, type Day, dayOf, leftFor, NO_COST, today, totalOf, usedUp } from '../background/budget.ts';
 import { runCounted } from '../background/jobs.ts';
@@ -19,7 +22,7 @@ import { type Call, finishing } from './call.ts';
 
 export type { Cost, Finding, Passes };
 
-/** Returns the running and the last finished pass of garbage collection and of the scrub. */
+/** Returns the running and the last finished pass of garbage collection and of the scrub job. */
 export async function getMaintenance(call: Call): Promise<{ collector: Passes<GcReport>; scrub: Passes<ScrubReport> }> {
   requireAdministrator(call);
   return {
@@ -29,7 +32,7 @@ export async function getMaintenance(call: Call): Promise<{ collector: Passes<Gc
 }
 
 export interface BudgetState {
-  /** The daily limit of each resource, for all jobs together. It is `Infinity` if there is no limit. */
+  /** The daily limit of each resource, for all jobs together. `Infinity` means no limit. */
   budget: Cost;
   spent: Cost;
   jobs: { job: Job; spent: Cost; left: Cost; stopped: string | null }[];
@@ -51,8 +54,8 @@ export async function getBudget(call: Call): Promise<BudgetState> {
 }
 
 /**
- * Runs one slice of garbage collection. The cost counts against the daily budget of background jobs.
- * @param force true: runs even if the budget is used up
+ * Runs one slice of garbage collection. Its costs count against the daily budget of background jobs.
+ * @param force true to run even if the budget is used up
  * @throws daily-limit if the budget is used up
  */
 export async function collectNow(call: Call, { force }: { force: boolean }) {
@@ -64,13 +67,13 @@ export async function collectNow(call: Call, { force }: { force: boolean }) {
   );
 }
 
-/** Adds the deletion of the policy and the webhooks to the batch that purges a deleted repository. */
+/** Adds statements to the batch that purges a deleted repository. They delete its policy and its webhooks. */
 export function deleteWithRepository(batch: Parameters<typeof deleteTrashedPolicies>[0], repositoryId: number): void {
   deleteTrashedPolicies(batch, [repositoryId]);
   deleteTrashedSubscriptions(batch, repositoryId);
 }
 
-/** Runs one slice of the scrub, which compares the objects in R2 with the rows in D1. @throws daily-limit */
+/** Runs one slice of the scrub job, which compares the objects in R2 with the rows in D1. @throws daily-limit */
 export async function scrubNow(call: Call, { force }: { force: boolean }) {
   requireAdministrator(call);
   const day = await requireBudget(call, 'scrub', force);
@@ -82,7 +85,7 @@ async function readDay(env: Env): Promise<Day> {
   return dayOf(env, result);
 }
 
-/** Reads the budget of the day. @throws daily-limit if the job may not spend any more, unless `force` is true */
+/** Reads today's costs. @throws daily-limit if the job may not spend any more today, unless `force` is true */
 async function requireBudget({ env, now }: Call, job: Job, force: boolean): Promise<Day> {
   const day = await readDay(env);
   const why = usedUp(day, job);
@@ -93,8 +96,9 @@ async function requireBudget({ env, now }: Call, job: Job, force: boolean): Prom
 }
 
 /**
- * Checks the consistency of the registry, and changes nothing. A page can be short or empty although more pages follow.
- * @param after the cursor of the page, which is `next` of the previous page; `undefined` means the first page
+ * Returns one page of inconsistencies in the registry, and changes nothing. A page can be short or empty although more pages
+ * follow.
+ * @param after the `next` of the previous page; `undefined` means the first page
  * @throws request-invalid
  */
 export async function checkConsistency(

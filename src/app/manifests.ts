@@ -1,6 +1,6 @@
 /**
- * Manifests and tags in the distribution protocol: pull, push, delete, list. `end-3` and the like are the names of endpoints in
- * the OCI Distribution Specification.
+ * Operations on manifests and tags in the distribution protocol: pull, push, delete and list. `end-3` and so on are the names
+ * of endpoints in the OCI Distribution Specification.
  */
 import type { Condition } from '../oci/condition.ts';
 import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts';
@@ -19,7 +19,10 @@ import { finishing } from './call.ts';
 import { type ContentCall, mayCreateByPush, mayOnContent, requireContentRight, requireRead, withAuthority } from './content.ts';
 import { countUse } from './pull-counter.ts';
 
-/** end-3, GET. Takes one query, and none after a HEAD of the same manifest. The pull is counted after the response. */
+/**
+ * end-3, GET. Takes one D1 query, or none after a HEAD request for the same manifest to this isolate. The pull is counted after
+ * the response.
+ */
 export async function pullManifest(call: ContentCall, repository: RepositoryName, reference: Reference, random: number) {
   requireRead(call, repository);
   const manifest = await getManifest(call.env, repository, reference, call.now);
@@ -27,7 +30,7 @@ export async function pullManifest(call: ContentCall, repository: RepositoryName
   return manifest;
 }
 
-/** end-3, HEAD. Lifecycle policies regard this as a use of the manifest, but it is not counted as a pull. */
+/** end-3, HEAD. For lifecycle policies this is a use of the manifest, but it does not count as a pull. */
 export async function checkManifest(call: ContentCall, repository: RepositoryName, reference: Reference) {
   requireRead(call, repository);
   const head = await headOf(call, repository, reference);
@@ -36,8 +39,8 @@ export async function checkManifest(call: ContentCall, repository: RepositoryNam
 }
 
 /**
- * If the caller may push, this takes a lease on a manifest that the request names by its digest, because a client that finds it
- * here skips its upload (invariant 8).
+ * Returns the digest, media type and size of a manifest. If the caller may push and names the manifest by its digest, takes a
+ * lease on it, because a client that finds the manifest skips its upload (invariant 8).
  */
 function headOf(call: ContentCall, repository: RepositoryName, reference: Reference) {
   if (!mayOnContent(call, 'push', repository)) return statManifestForPull(call.env, repository, reference, call.now);
@@ -51,15 +54,18 @@ interface PushedManifest {
   repository: RepositoryName;
   bytes: Uint8Array;
   contentType: string | undefined;
-  /** The digest that the client expects. If it is `null`, the SHA-256 digest of the bytes is used. */
+  /** The digest that the client expects. `null` if the client names none; the SHA-256 digest of the bytes is then used. */
   expected: Digest | null;
   tags: Tag[];
   condition: Condition | null;
-  /** Is called with the parsed manifest before anything is written, so that the HTTP handler can apply its limits. */
+  /** Called with the parsed manifest before anything is written, so that the HTTP handler can apply its limits. */
   charge?: (manifest: Manifest) => void;
 }
 
-/** end-7: stores a manifest and sets tags. @throws digest-mismatch, manifest-invalid, and the reasons of `putManifest` */
+/**
+ * end-7: stores a manifest and makes the tags name it. @throws digest-mismatch, manifest-invalid, and for the reasons of
+ * `putManifest`
+ */
 export async function pushManifest(
   call: ContentCall,
   { repository, bytes, contentType, expected, tags, condition, charge }: PushedManifest,
@@ -93,7 +99,7 @@ export function listTags(call: ContentCall, repository: RepositoryName, page: Pa
   return listStoredTags(call.env, repository, page);
 }
 
-/** end-12: lists the manifests that refer to a subject. */
+/** end-12: lists the manifests whose subject is the given digest. */
 export function listReferrers(
   call: ContentCall,
   repository: RepositoryName,

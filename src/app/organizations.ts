@@ -69,13 +69,13 @@ export type { Grants } from '../auth/rights/policy-names.ts';
 
 /**
  * Returns the options of a change: the actor to record, and the version that the object must have. The version 0 means that the
- * object must not exist, and `null` means any version.
+ * object must not exist. `null` allows any version.
  */
 function changeOf(call: Call, ifVersion: number | null) {
   return { ifVersion, by: actorOf(call) };
 }
 
-/** Lists the organizations that the caller belongs to. An administrator gets all organizations. */
+/** Lists the organizations to which the caller belongs. For administrators, lists all organizations. */
 export async function listOrganizations(call: Call, page: PageQuery): Promise<Page<Organization>> {
   requireNotNarrowed(call);
   const { authority } = call;
@@ -135,7 +135,7 @@ export async function listMembers(call: Call, organization: string, page: PageQu
 /**
  * Changes the role of a member, or invites a user who is not a member yet. If the caller is an administrator, the user becomes
  * a member at once.
- * @returns the outcome, and the end of the invitation in seconds since the epoch, if one was created
+ * @returns the outcome, and the expiry of the invitation in seconds since the epoch if an invitation was created
  * @throws not-found, last-owner, limit-reached
  */
 export async function putMember(
@@ -152,7 +152,7 @@ export async function putMember(
 
 /**
  * Removes a member. Members may remove themselves.
- * @returns the organization's repositories whose policies allowed something to the member by name; this was removed, too
+ * @returns the organization's repositories whose policies named the member. The member was removed from these policies, too
  */
 export async function removeMember(call: Call, organization: string, user: string): Promise<Grants> {
   requireOwnerOrSelf(call, organization, user);
@@ -161,7 +161,7 @@ export async function removeMember(call: Call, organization: string, user: strin
   return grants;
 }
 
-/** Lists the invitations of an organization that are still open. */
+/** Lists the open invitations of an organization. */
 export async function listInvitations(call: Call, organization: string, page: PageQuery): Promise<Page<MemberInvitation>> {
   requireOwner(call, organization);
   return invitationsTo(call.env, organization, page);
@@ -202,7 +202,8 @@ export async function getTeam(call: Call, team: string): Promise<Team> {
 
 /**
  * Creates a team, or changes the description of the existing one.
- * @throws conflict if policies still name a deleted team of the same name; version-mismatch, limit-reached, not-found
+ * @throws conflict if policies still name a deleted team of the same name, because the new team would get its rights;
+ * version-mismatch, limit-reached, not-found
  */
 export async function putTeam(
   call: Call,
@@ -220,7 +221,8 @@ export async function putTeam(
 export async function deleteTeam(call: Call, team: string, ifVersion: number | null): Promise<void> {
   requireOwner(call, organizationOf(team));
   await deleteTeamRow(call.env, team, changeOf(call, ifVersion));
-  // Every member of the team loses its rights, so the owners of all webhooks of the organization's repositories are checked.
+  // The rights of the team end for all its members. So the owners of all webhooks of the organization's repositories are
+  // checked.
   await reviewOwners(call, { people: [], organizations: [`repository:${organizationOf(team)}`] });
 }
 
@@ -255,7 +257,7 @@ export async function getRobot(call: Call, robot: string): Promise<Robot> {
   return getRobotRow(call.env, robot);
 }
 
-/** Creates a robot. If the robot exists, changes its description, or disables or enables it. */
+/** Creates a robot, or changes the existing one: its description, and whether it is disabled. */
 export async function putRobot(
   call: Call,
   robot: string,
@@ -271,7 +273,7 @@ export async function putRobot(
 
 /**
  * Deletes a robot together with its keys and its policy.
- * @returns the organization's repositories whose policies allowed something to the robot by name; this was removed, too
+ * @returns the organization's repositories whose policies named the robot. The robot was removed from these policies, too
  */
 export async function deleteRobot(call: Call, robot: string, ifVersion: number | null): Promise<Grants> {
   requireOwner(call, organizationOf(robot));

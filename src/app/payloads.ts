@@ -14,7 +14,7 @@ export interface Payload {
 }
 
 /**
- * Returns the body that a delivery has in the present format of its webhook. `null` if its event is no longer stored.
+ * Returns the body that a delivery has in the present format of its webhook, or `null` if its event is no longer stored.
  * @throws not-found
  */
 export async function getPayload(call: Call, webhook: Subscription, id: string): Promise<Payload | null> {
@@ -31,7 +31,9 @@ function rendered(format: FormatName, occurrence: Occurrence): Payload {
 
 const SAMPLE_SIZE = 1234;
 
-/** Returns what a webhook of this format sends when a tag is pushed. @param repository the repository that the sample names */
+/**
+ * Returns a sample of what a webhook of this format sends when a tag is pushed. @param repository the repository in the sample
+ */
 export function samplePayload({ origin, now, authority }: Call, format: FormatName, repository: string): Payload {
   const at = Math.floor(now / 1000);
   const event: RecordedEvent = {

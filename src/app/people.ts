@@ -28,19 +28,19 @@ import { reviewOwners } from './webhook-owners.ts';
 export type { User } from '../auth/people/accounts.ts';
 export type { Accepted, Used } from '../auth/people/invitations.ts';
 
-/** The part of a user's data that members of a common organization see. */
+/** The fields of a user that users of the same organization see. */
 type Colleague = Pick<User, 'name' | 'subject'>;
 
 export interface Invited {
   user: User;
   /**
    * The open invitation, or `null` if there is none. `expiresAt` is in seconds since the epoch. The token is a part of the link
-   * for the user.
+   * that the user opens.
    */
   invitation: { token: string; expiresAt: number } | null;
 }
 
-/** @param search a text that the name or the description contains */
+/** @param search a text that the name or the description must contain */
 export async function listUsers(
   call: Call,
   { after, limit, search }: { after: string; limit: number; search: string },
@@ -50,7 +50,7 @@ export async function listUsers(
 }
 
 /**
- * Returns a user. Administrators and the user get all data. Members of a common organization get only the name. A narrowed
+ * Returns a user. Administrators and the user get all fields. Users of the same organization get only the name. A narrowed
  * credential gets only the name of its own owner.
  * @throws unauthenticated; not-found if the user does not exist or the caller may not know of the user
  */
@@ -69,9 +69,9 @@ export async function getUser(call: Call, subject: string): Promise<User | Colle
 }
 
 /**
- * Creates a user with an open invitation. If the user exists, their data is changed, and they are invited again if they have
- * not joined yet.
- * @throws request-invalid if the name is reserved; name-taken if it can be confused with another name; version-mismatch
+ * Creates a user with an open invitation. If the user exists, changes the user, and opens a new invitation if the user has not
+ * joined yet.
+ * @throws request-invalid if the name is reserved; name-taken if the name can be confused with another one; version-mismatch
  */
 export async function inviteUser(
   call: Call,
@@ -97,8 +97,7 @@ async function invited(call: Call, user: User): Promise<Invited> {
 
 /**
  * Changes a user.
- * @returns the user. If the change disables the user, `remainingGrants` are the repositories whose policies still allow them
- *   something by name
+ * @returns the user. If the change disables the user, `remainingGrants` are the repositories whose policies still name the user
  * @throws last-administrator, version-mismatch, not-found
  */
 export async function changeUser(
@@ -114,13 +113,13 @@ export async function changeUser(
   return { user, remainingGrants: wanted.disabled === true ? await grantsOf(call.env, subject) : null };
 }
 
-/** Ends all logins of a user. @param keys true: also revokes the user's access keys */
+/** Ends all logins of a user. @param keys true to revoke also the user's access keys */
 export async function logOutUser(call: Call, subject: string, { keys }: { keys: boolean }): Promise<void> {
   requireAdministrator(call);
   await endLogins(call.env, subject, { keys, by: actorOf(call) });
 }
 
-/** Accepts an invitation: the invited user gets an access key. */
+/** Accepts an invitation. The invited user gets an access key. */
 export function acceptInvitation(call: Pick<Call, 'env' | 'service' | 'now'>, token: string): Promise<Acceptance> {
   return accept(call.env, token, call);
 }

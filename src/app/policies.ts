@@ -1,6 +1,6 @@
 /**
- * Policies of users, teams, robots and repositories: read, preview and save them. `explain` says why a principal may do
- * something.
+ * Policies of users, teams, robots and repositories: read, preview and save them. `explain` tells why a principal may do
+ * something or not.
  */
 import type { Authority } from '../auth/authority.ts';
 import { isNarrowed } from '../auth/policy.ts';
@@ -27,12 +27,12 @@ import { shownStatement, storedStatement } from './statements.ts';
 
 export interface Policy {
   statements: ShownStatement[];
-  /** Descriptions of likely mistakes in the statements. */
+  /** Likely mistakes in the statements, as text for users. */
   warnings: string[];
   version: number;
 }
 
-/** The maximum number of repositories that a preview compares. */
+/** The maximum number of repositories for which a preview compares rights. */
 const PREVIEW_MAX = 100;
 
 /** @param subject the owner of the policy: `user:alice`, `team:acme/dev`, `robot:acme/ci` or `repository:acme/api` */
@@ -44,9 +44,9 @@ export async function getPolicy(call: Call, subject: string): Promise<Policy> {
 
 /**
  * Replaces a policy.
- * @param ifVersion the version that the policy must have; 0 means that none was ever saved, `null` means any version
+ * @param ifVersion the version that the policy must have. 0 means that none was ever saved; `null` means any version
  * @throws request-invalid if the policy exceeds its limits, or if a policy of a team or robot names repositories outside its
- *   organization; version-mismatch
+ * organization; version-mismatch
  */
 export async function savePolicy(
   call: Call,
@@ -71,12 +71,14 @@ function statementsOf(subject: string, sent: readonly SentStatement[]): Statemen
 
 export interface Preview {
   changes: Difference[];
-  /** True if the comparison is incomplete, because a request may compare only a limited number of rights. */
+  /** True if the comparison is incomplete, because one request compares only a limited number of rights. */
   truncated: boolean;
   warnings: string[];
 }
 
-/** Compares the saved policy with a new one. Returns which callers would gain or lose which rights if it were saved. */
+/**
+ * Compares the saved policy with a new one. Returns which callers would gain or lose which rights if the new one were saved.
+ */
 export async function previewPolicy(call: Call, subject: string, sent: readonly SentStatement[]): Promise<Preview> {
   requireMayEdit(call, subject);
   const after = statementsOf(subject, sent);
@@ -92,7 +94,10 @@ export async function previewPolicy(call: Call, subject: string, sent: readonly 
   return { changes, truncated: truncated || more, warnings: [...warnings, ...(await mistakesIn(call, subject, after))] };
 }
 
-/** As `previewPolicy`, for a change of the visibility. If the repository has this visibility already, nothing changes. */
+/**
+ * Previews a change of the visibility as `previewPolicy` does. If the repository has this visibility already, nobody gains or
+ * loses a right.
+ */
 export async function previewVisibility(
   call: Call,
   repository: RepositoryName,
@@ -125,12 +130,18 @@ function repositoryIn(subject: string): RepositoryName {
   return parseRepositoryName(nameOf(subject));
 }
 
-/** Refuses the batch with `repository-unknown` if the repository of this policy does not exist. */
+/**
+ * Adds a precondition to the batch: if the policy is that of a repository, the repository exists. Otherwise the batch fails
+ * with `repository-unknown`.
+ */
 function requireRepositoryOf(batch: Batch, subject: string): void {
   if (subject.startsWith('repository:')) requireRepository(batch, repositoryIn(subject));
 }
 
-/** Reads a policy. @param planned statements to save later, or `null`. The returned warnings are about them, if given */
+/**
+ * Reads a policy. @param planned statements that the caller wants to save, or `null`. If given, the returned warnings are about
+ * them
+ */
 async function read(call: Call, subject: string, planned: readonly Statement[] | null) {
   const batch = newBatch(call.env);
   requireRepositoryOf(batch, subject);
@@ -156,7 +167,7 @@ async function mistakesIn(call: Call, subject: string, statements: readonly Stat
 }
 
 interface AccessQuestion {
-  /** The principal that the question is about. `null` means the caller with the credential of this request. */
+  /** The principal about which the caller asks. `null` means the caller, with the credential of this request. */
   principal: string | null;
   action: RepositoryAction;
   repository: RepositoryName;
@@ -178,8 +189,8 @@ interface Explanation {
 }
 
 /**
- * Says whether a principal may do something, and why. A caller who asks about another principal needs the right to administer
- * the repository.
+ * Tells whether a principal may do something, and why. A caller who asks about another principal must have the right to
+ * administer the repository.
  */
 export async function explain(call: Call, { principal, ...question }: AccessQuestion): Promise<Explanation> {
   requireLogin(call);
@@ -202,15 +213,18 @@ export async function explain(call: Call, { principal, ...question }: AccessQues
 }
 
 /**
- * Returns true if the principal is the key of this request, or the owner of a credential that is not narrowed. Such questions
- * are about the caller.
+ * Returns true if the principal is the key of this request, or the owner of a credential that is not narrowed. Such a question
+ * is about the caller.
  */
 function isCaller(authority: Authority, principal: string): boolean {
   if (principal.startsWith('key:')) return isOwnKey(authority, nameOf(principal));
   return principal === authority.subject && !isNarrowed(authority);
 }
 
-/** Returns a statement with only those patterns that match this repository. The caller may not know of other repositories. */
+/**
+ * Returns a statement with only those patterns that match this repository, because the caller may not know of other
+ * repositories.
+ */
 function shownFor(repository: string, { from, statement }: Sourced): ShownSource {
   const repositories = statement.repositories.filter((pattern) => matches(pattern, repository));
   return { from, ...shownStatement({ ...statement, repositories }) };

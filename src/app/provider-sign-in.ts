@@ -1,6 +1,6 @@
 /**
- * Operations of sign-in by an OpenID Connect provider. A sign-in leads to the account that the identity is linked to. Only a
- * person who is signed in links an identity, so everybody's first sign-in is by an access key.
+ * Operations of sign-in by an OpenID Connect provider. A sign-in leads to the account to which the identity is linked. Only a
+ * signed-in user can link an identity, so the first sign-in of every user is by an access key.
  */
 import { noteLogin } from '../auth/audit-log.ts';
 import { ACCESS_HEADER, identityOfAccess } from '../auth/outside/cloudflare-access.ts';
@@ -34,10 +34,10 @@ import type { Session } from './sessions.ts';
 export type { Identity, LinkedIdentity };
 export { ACCESS_HEADER };
 
-/** The path at the registry to which the provider sends the browser back. */
+/** The path to which the provider sends the browser back. */
 export const CALLBACK_PATH = '/sign-in/provider/callback';
 
-/** The name of the provider for people; `null` if the registry has none. */
+/** Returns the name of the provider for display, or `null` if the registry has no provider. */
 export function providerName(env: Env): string | null {
   const { oidcIssuer, oidcClientId, oidcName } = settings(env);
   return oidcIssuer === null || oidcClientId === null ? null : (oidcName ?? 'single sign-on');
@@ -95,9 +95,9 @@ function sessionOf({ authority: { credentialKind, login } }: Call): string {
 
 /**
  * Finishes a sign-in.
- * @param query the query with which the provider sent the browser back
+ * @param query the query string with which the provider sent the browser back
  * @param token the token that the browser kept
- * @returns the identity, and what was begun
+ * @returns the identity, and what `beginSignIn` began
  * @throws unauthenticated if the answer does not belong to a sign-in of this browser; issuer-unreachable
  */
 export async function identityOf(
@@ -116,15 +116,15 @@ export async function identityOf(
   return { identity: await finishAtProvider(provider, returned, begun, outsideOf(arrival)), begun };
 }
 
-/** True if people can sign in by Cloudflare Access. */
+/** Returns true if users can sign in by Cloudflare Access. */
 export function hasAccess(env: Env): boolean {
   const { accessIssuer, accessAudience } = settings(env);
   return accessIssuer !== null && accessAudience !== null;
 }
 
 /**
- * Returns the identity of a person that Cloudflare Access has let in.
- * @param token the token that came with the request, or `null`
+ * Returns the identity of a user whom Cloudflare Access has let in.
+ * @param token the token that Access added to the request, or `null`
  * @throws address-unknown if the registry does not use Access; unauthenticated; issuer-unreachable
  */
 export async function identityByAccess(arrival: Arrival, token: string | null): Promise<Identity> {
@@ -138,7 +138,9 @@ export async function identityByAccess(arrival: Arrival, token: string | null): 
   return identityOfAccess({ issuer: accessIssuer, audience: accessAudience }, token, outsideOf(arrival));
 }
 
-/** Begins a session for the account of an identity. @throws forbidden if the identity belongs to no account */
+/**
+ * Starts a session for the account to which an identity is linked. @throws forbidden if the identity is linked to no account
+ */
 export async function signInAs(arrival: Arrival, identity: Identity): Promise<Session> {
   const { env, now } = arrival;
   const account = await accountOfIdentity(env, identity);
@@ -158,8 +160,8 @@ export async function signInAs(arrival: Arrival, identity: Identity): Promise<Se
 }
 
 /**
- * Returns a token with which the caller can link an identity. The caller confirms it first: whoever leads a browser through the
- * sign-in of somebody else at the provider must not thereby get into the account.
+ * Returns a token with which the caller can link an identity after a confirmation. Without the confirmation, an attacker could
+ * make a signed-in browser link the attacker's identity, and then sign in to the victim's account with it.
  * @throws unauthenticated, forbidden
  */
 export function offerIdentity(call: Call, identity: Identity, account: string): Promise<string> {
@@ -250,7 +252,7 @@ export async function unlinkOwnIdentity(call: Call, identity: Identity): Promise
   await unlinkIdentity(call.env, call.authority.subject, identity, actorOf(call));
 }
 
-/** The identities that are linked to the caller's account. @throws unauthenticated, forbidden */
+/** Lists the identities that are linked to the caller's account. @throws unauthenticated, forbidden */
 export async function listOwnIdentities(call: Call): Promise<LinkedIdentity[]> {
   requireUnscopedUser(call);
   return identitiesOf(call.env, call.authority.subject);

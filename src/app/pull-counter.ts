@@ -1,6 +1,6 @@
 /**
- * Counts uses of images in the memory of this isolate, and writes them a few seconds later. So a pull takes no database call of
- * its own, and many pulls of an image take one row. What an isolate has not written when it ends is lost.
+ * Counts uses of images in the memory of this isolate, and writes them to D1 a few seconds later. So a pull takes no D1 call of
+ * its own, and many pulls of an image write one row. Counts that are not written yet are lost when the isolate ends.
  */
 import { type Env, settings } from '../env.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -12,20 +12,20 @@ import type { Call } from './call.ts';
 interface Waiting {
   /** The uses that are not written yet, by repository and digest. */
   uses: Map<string, Use>;
-  /** The time at which a request has promised to write them, in milliseconds since the epoch. */
+  /** The time at which a running request will write the uses, in milliseconds since the epoch. */
   writtenAt: number;
 }
 
 /** The number of images after which the uses are written at once. */
 const IMAGES_MAX = 100;
-/** The time after which a promised writing is regarded as lost with its request, in milliseconds. */
+/** The number of milliseconds after which a planned write counts as lost, because its request has died. */
 const LOST_AFTER_MS = 30_000;
 
 const waitingIn = perDatabase((): Waiting => ({ uses: new Map(), writtenAt: -Infinity }));
 
 /**
- * Counts a pull, or a check (HEAD) if `pulls` is 0. The rows are written after the response.
- * @param random a random number, at least 0 and below 1. It decides which of many pulls are written
+ * Counts a pull, or a HEAD request if `pulls` is 0. The rows are written after the response.
+ * @param random a random number, at least 0 and below 1. It decides which pulls of a frequently pulled image are written
  */
 export function countUse(
   { env, work, now }: Pick<Call, 'env' | 'work' | 'now'>,

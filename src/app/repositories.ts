@@ -39,7 +39,7 @@ export interface ListedRepository extends RepositorySummary {
 }
 
 export interface Repository extends ListedRepository {
-  /** The overview page, in Markdown. */
+  /** The overview text, in Markdown. */
   overview: string;
   version: number;
 }
@@ -48,7 +48,7 @@ export interface Repository extends ListedRepository {
 interface RepositoryChange {
   visibility?: Visibility | undefined;
   description?: string | undefined;
-  /** The overview page, in Markdown. */
+  /** The overview text, in Markdown. */
   overview?: string | undefined;
 }
 
@@ -58,8 +58,8 @@ export async function getRepository(call: Call, repository: RepositoryName): Pro
 }
 
 /**
- * Returns the overview as HTML, which is safe to put into a page; empty if there is no overview. An overview that a version
- * without rendering saved is rendered now, and kept.
+ * Returns the overview as HTML that is safe to insert into a page, or the empty string if there is no overview. An overview
+ * that an earlier version of the registry saved without HTML is rendered now, and the HTML is stored.
  */
 export async function getOverview(call: Call, repository: RepositoryName): Promise<string> {
   requireRight(call, 'pull', repository);
@@ -80,13 +80,13 @@ async function renderedOrText(source: string): Promise<string> {
   }
 }
 
-/** Renders a text as the overview would be rendered, and saves nothing. @throws request-invalid if it is too long */
+/** Renders a text as an overview, and saves nothing. @throws request-invalid if the HTML is too long */
 export async function previewOverview(call: Call, repository: RepositoryName, source: string): Promise<string> {
   requireRight(call, 'admin', repository);
   return (await withOverview({ overview: source })).overview?.html ?? '';
 }
 
-/** The fields of a change, with the HTML of its overview. */
+/** The fields of a change. The overview has been rendered to HTML. */
 type CheckedChange = Omit<RepositoryChange, 'overview'> & { overview?: Rendered };
 
 /** Validates a change and renders its overview. @throws request-invalid */
@@ -108,9 +108,9 @@ async function readRepository(call: Call, repository: RepositoryName): Promise<R
 
 /**
  * Creates a repository, or changes the existing one.
- * @param ifVersion the version that the repository must have; 0 means that it must not exist, `null` means any version
+ * @param ifVersion the version that the repository must have. 0 means that it must not exist; `null` means any version
  * @throws name-taken if the repository exists and the caller may create repositories here but not pull this one; forbidden,
- *   version-mismatch
+ * version-mismatch
  */
 export async function putRepository(
   call: Call,
@@ -132,7 +132,7 @@ export async function putRepository(
   return { isNew: false, repository: await save(call, repository, wanted, { ifVersion, by }) };
 }
 
-/** What a new repository may have besides its texts. */
+/** The settings that a new repository may get in addition to its texts. */
 export interface NewSettings {
   labels?: Labels;
   scanOnPush?: boolean;
@@ -140,8 +140,8 @@ export interface NewSettings {
 }
 
 /**
- * Creates a repository that must not exist.
- * @throws name-taken; forbidden if the caller may create it, but sets something and may not administer it
+ * Creates a repository that must not exist yet. @throws name-taken; forbidden if the caller sets something but may not
+ * administer the repository
  */
 export async function createRepository(call: Call, repository: RepositoryName, settings: NewSettings): Promise<void> {
   const by = requireRight(call, 'create', repository);
@@ -156,9 +156,7 @@ export async function createRepository(call: Call, repository: RepositoryName, s
 }
 
 /**
- * Creates a repository.
- * @param also adds further steps to the batch
- * @returns false if a repository of this name exists
+ * Creates a repository. @param also adds further statements to the batch @returns false if a repository with this name exists
  */
 async function create(
   call: Call,
@@ -168,7 +166,8 @@ async function create(
   also: (batch: Batch) => void = () => {},
 ): Promise<boolean> {
   const creator = { by, mayAdminister: may(call.authority, 'admin', repository) };
-  // The batch would refuse some fields of a creator who may not administer the repository. A taken name is the better reason.
+  // A creator who may not administer the repository must not set some fields; the batch would fail with `forbidden`. If the
+  // name is taken, that is the more useful reason, so it is checked first.
   if (!creator.mayAdminister && (await describeRepository(call.env, repository))) return false;
   const batch = newBatch(call.env);
   addRepository(batch, repository, wanted, creator);
@@ -200,7 +199,8 @@ async function save(
   { visibility, ...texts }: CheckedChange,
   { ifVersion, by }: { ifVersion: number | null; by: Actor },
 ): Promise<Repository> {
-  // The policy is read before the batch. If another request changes the policy in between, the batch fails and is repeated.
+  // The policy is read before the batch is made. If another request changes the policy in between, the batch fails and
+  // everything is repeated.
   await withRetries(async () => {
     const policy = visibility ? await visibilityChange(call.env, subjectOf(repository), visibility) : null;
     const batch = newBatch(call.env);
@@ -213,12 +213,12 @@ async function save(
 
 export interface DeletedRepository extends RemovedRepository {
   name: RepositoryName;
-  /** The number of webhooks that came into the trash with it. */
+  /** The number of webhooks that were moved to the trash together with the repository. */
   webhooks: number;
 }
 
 /**
- * Moves a repository with all its content, its policy and its webhooks into the trash.
+ * Moves a repository to the trash, with its content, its policy and its webhooks.
  * @throws not-empty if it has content and `force` is false; conflict if it has immutable tags; version-mismatch
  */
 export async function deleteRepository(

@@ -1,6 +1,6 @@
 /**
- * Lists of the repositories that the caller may pull. An index finds candidates, which include all these repositories and maybe
- * more. The policy engine then decides about each candidate until a page is full.
+ * Lists the repositories from which the caller may pull. First an index yields candidates: all these repositories and maybe
+ * others. Then the policy engine decides about each candidate, until a page is full.
  */
 import type { Authority } from '../auth/authority.ts';
 import {
@@ -27,32 +27,37 @@ import type { ListedRepository } from './repositories.ts';
 import { openCursor, sealCursor } from './sealed-cursor.ts';
 
 interface RepositoryFilter {
-  /** The name of the organization or user that the repositories belong to. */
+  /** The name of the organization or user to which the repositories belong. */
   namespace?: string | undefined;
-  /** A text that the name or the description contains. */
+  /** A text that the name or the description must contain. */
   search?: string | undefined;
-  /** Leaves out the others from a page. The page is not filled up, so the filter reads no further rows. */
+  /**
+   * Leaves out repositories with the other visibility. The page is not filled up with further repositories, so that the filter
+   * causes no additional reads.
+   */
   visibility?: 'public' | 'private' | undefined;
 }
 
 /**
  * A page of a list, in byte order of the names. It can be short or empty although more pages follow, because the work of one
- * request is limited. `next` is the cursor of the next page, or `null` at the end of the list. The cursor is a name; it is
- * encrypted if the caller may not see that name.
+ * request is limited. `next` is the cursor of the next page, or `null` at the end. The cursor is the name after which the next
+ * page begins; it is encrypted if the caller may not see that name.
  */
 interface ListPage<T> {
   items: T[];
   next: string | null;
 }
 
-/** Lists repositories. Anonymous callers may do this, too. @throws parameter-invalid for a cursor of another list */
+/**
+ * Lists repositories. Anonymous callers get the public ones. @throws parameter-invalid if the cursor belongs to another list
+ */
 export async function listRepositories(
   call: Call,
   page: PageQuery,
   { namespace, search, visibility: wanted }: RepositoryFilter,
 ): Promise<ListPage<ListedRepository>> {
   const { items: all, next } = await visibleRepositories(call, page, {
-    // Changes only ASCII letters to lower case. SQLite's lower() does the same to the names and descriptions in the query.
+    // Lowers ASCII letters only, because SQLite's lower() does the same to the names and descriptions in the query.
     search: search?.replaceAll(/[A-Z]+/g, (text) => text.toLowerCase()) ?? '',
     namespace: namespace ? parseName(namespace) : undefined,
   });
@@ -65,7 +70,10 @@ export async function listRepositories(
   return { items: summaries.map((one) => ({ ...one, visibility: visibility.get(one.name) ?? 'private' })), next };
 }
 
-/** Lists only names, for `_catalog`. @throws unauthenticated; parameter-invalid for a cursor of another list */
+/**
+ * Lists only names, for the endpoint `_catalog`. @throws unauthenticated; parameter-invalid if the cursor belongs to another
+ * list
+ */
 export async function listCatalog(call: Call, page: PageQuery): Promise<ListPage<RepositoryName>> {
   requireLogin(call);
   const { items, next } = await visibleRepositories(call, page, { search: '', namespace: undefined });
@@ -73,7 +81,7 @@ export async function listCatalog(call: Call, page: PageQuery): Promise<ListPage
 }
 
 /**
- * The maximum number of rounds of one request. Several rounds are needed only if the caller may not see most candidates. Each
+ * The maximum number of rounds in one request. A second round is needed only if the caller may not see most candidates. Each
  * round runs three statements, and an invocation may run 50.
  */
 const ROUNDS = 12;
@@ -81,7 +89,7 @@ const ROUNDS = 12;
 const CANDIDATES = 1000;
 const CANDIDATES_MAX = 4000;
 
-/** The name of this list in encrypted cursors. A cursor is valid only for the list that it names. */
+/** The name of this list in encrypted cursors. An encrypted cursor is valid only for the list for which it was made. */
 const LIST = 'repositories';
 
 interface Visible {
@@ -134,13 +142,15 @@ function sizeOf(round: number, limit: number): number {
   return round === 0 ? limit + 1 : Math.max(limit, Math.min(CANDIDATES * 2 ** (round - 1), CANDIDATES_MAX));
 }
 
-/** What a search looks for. The index of names yields candidates in `reach`, and the two functions filter these. */
+/**
+ * What a search looks for. The index of names yields candidates within `reach`, and the two functions filter the candidates.
+ */
 interface Search {
   text: string;
   reach: Place;
   /** Returns true for a name that has one of the prefixes of `reach`. */
   hasPrefix: (name: string) => boolean;
-  /** Returns true for a name within the namespace and within the limits of the credential. */
+  /** Returns true for a name in the namespace and within the limits of the credential. */
   isWithin: (name: string) => boolean;
 }
 
@@ -159,9 +169,9 @@ function searchFor(authority: Authority, { search, namespace }: Wanted): Search 
 
 interface Candidates {
   candidates: RepositoryName[];
-  /** For candidates whose own policies name the caller: what these policies say about pulling. */
+  /** What the policies of candidates say about pulling, by repository. Contains only policies that name the caller. */
   said: Map<string, Said>;
-  /** The list of candidates is complete up to this name. `null` means that no candidates follow. */
+  /** The name up to which the list of candidates is complete. `null` means that no further candidates follow. */
   horizon: string | null;
 }
 
@@ -178,11 +188,12 @@ async function candidatesAfter(
   const naming = await repositoriesNaming(env, authority, page);
   const own = nextOf(reach.names, page);
   const names = [...own.items, ...naming.filter((name) => !hasPrefix(name) && isWithin(name))];
-  // Names after the last one of a list that is cut off are read in the next round.
+  // If the list of repositories that name the caller is cut off, names after its last one are left for the next round.
   const until = naming.length < page.limit ? undefined : naming.at(-1);
   const { items, more } = await listCandidates(env, page, { prefixes: reach.prefixes, names, search: text, until });
   const ends = [naming.length < page.limit ? null : naming.at(-1), more ? items.at(-1) : null, own.cut];
-  // Each of the three lists is complete up to its last name, unless it is at its end. The smallest of these names counts.
+  // Each of the three lists is complete up to its last name, or complete if nothing follows. The candidates are complete up to
+  // the smallest of these names.
   const horizon = ends.filter((end) => end != null).sort()[0] ?? null;
   const candidates = items.filter((name) => horizon === null || name <= horizon);
   const named = new Set(naming);
@@ -194,7 +205,7 @@ async function candidatesAfter(
   return { candidates, said, horizon };
 }
 
-/** Returns the next names of a sorted list. If more names follow, `cut` is the last returned name; otherwise it is `null`. */
+/** Returns the next names of a sorted list. `cut` is the last returned name if more names follow, otherwise `null`. */
 function nextOf(names: readonly string[], { after, limit }: PageQuery): { items: string[]; cut: string | null } {
   const rest = names.filter((name) => name > after);
   const items = rest.slice(0, limit);
@@ -203,8 +214,8 @@ function nextOf(names: readonly string[], { after, limit }: PageQuery): { items:
 
 /**
  * Decides about each candidate, by the caller's own statements and the repository's policy.
- * @returns the visible repositories. `stoppedAt` is the last decided name if the request has used up its pattern comparisons,
- *   otherwise `null`
+ * @returns the repositories that the caller may see. `stoppedAt` is the last decided name if the request has used up its
+ * pattern comparisons, otherwise `null`
  */
 function judged(
   judge: Judge,

@@ -1,8 +1,7 @@
 /**
- * The jobs of the schedule, which runs every ten minutes. A run does a part of a job that fits the limits of the free plan, and
- * the next run continues. A job reads from the database and the bucket which work is due. Each of the six runs of an hour has
- * other jobs, so that a run without work costs little. All jobs together have a daily budget of database rows and queue
- * operations.
+ * The background jobs of the cron trigger, which fires every ten minutes. A run does as much of a job as fits the limits of the
+ * free plan, and the next run continues. A job finds in D1 and R2 what it has to do. The jobs of an hour are spread over its
+ * six runs, so that a run without work costs little. All jobs together have a daily budget of D1 rows and queue operations.
  */
 import { expireLogins } from '../auth/logins.ts';
 import { expireOutsideLogins } from '../auth/outside/jobs.ts';
@@ -26,27 +25,33 @@ import { expireDeliveries, removeEnded } from '../webhooks/subscriptions.ts';
 import { type DeliveryRuntime, matchForgotten } from './deliveries.ts';
 import { deleteWithRepository } from './maintenance.ts';
 
-/** The maximum number of uploads that one run expires. Each takes up to four calls to a store, and an invocation has 1,000. */
+/**
+ * The maximum number of uploads that one run expires. Each takes up to four calls to D1 or R2, and an invocation may make
+ * 1,000.
+ */
 const UPLOADS_PER_RUN = 50;
 const LOGINS_PER_RUN = 1000;
 const DELIVERIES_PER_RUN = 1000;
 const EVENTS_PER_RUN = 1000;
-/** The maximum number of events that the run of an hour deletes, if the budget of a day allows 24 times as many. */
+/** The maximum number of events that the hourly run deletes, if the daily budget allows 24 times as many. */
 const OLD_EVENTS_PER_RUN = 10_000;
-/** The maximum number of messages that one run sends to the queue again, for deliveries that are overdue. */
+/** The maximum number of queue messages that one run sends for overdue deliveries. */
 const REMINDERS_PER_RUN = 200;
-/** The maximum number of deliveries that one run sends itself. An invocation has 50 outgoing requests and 10 ms of CPU. */
+/**
+ * The maximum number of deliveries that one run sends without the queue. An invocation may make 50 outgoing requests and use 10
+ * ms of CPU time.
+ */
 const DIRECT_PER_RUN = 20;
-/** The maximum number of lifecycle policies that one run carries out. Each of them loads its whole repository. */
+/** The maximum number of lifecycle policies that one run carries out. Each of them loads a whole repository. */
 const LIFECYCLES_PER_RUN = 2;
 /** The number of minutes between two runs. */
 const RUN_MINUTES = 10;
-/** The maximum number of pages of R2 listings that one run reads. Each page is a paid operation. */
+/** The maximum number of R2 listings in one run. Each listing is a paid operation. */
 const PAGES_PER_SWEEP = 10;
 
-/** The state at the beginning of a run. It is read in one database call. */
+/** The state at the beginning of a run. One D1 call reads it. */
 interface Run {
-  /** The time when the schedule started the run, in milliseconds since the epoch. */
+  /** The time when the trigger fired, in milliseconds since the epoch. */
   now: number;
   /** The number of the run within the hour, from 0 to 5. */
   slot: number;
@@ -60,7 +65,7 @@ interface Run {
 
 /**
  * Runs the jobs that are due.
- * @param now the time when the schedule started the run, in milliseconds since the epoch
+ * @param now the time when the trigger fired, in milliseconds since the epoch
  * @returns the errors of the jobs that failed. A failed job does not stop the other jobs
  */
 export async function runJobs(env: Env, now: number, runtime: DeliveryRuntime): Promise<unknown[]> {
@@ -82,12 +87,12 @@ export async function runJobs(env: Env, now: number, runtime: DeliveryRuntime): 
   return runWithin(env, day, jobsOf(run), (failure) => isDailyLimit(databaseFailure(failure)));
 }
 
-/** Returns the id of an upload that begins at the expiry limit. Uploads with smaller ids can have expired. */
+/** Returns an upload id with the time of the expiry limit. Only uploads with smaller ids can have expired. */
 const beganBefore = (now: number) => uploadIdAt(now - UPLOAD_LIFETIME * 1000);
 
 /**
- * Returns the jobs of a run in order. Short jobs come first. The long jobs take turns to be the first of them, because a job
- * that uses up the CPU stops all jobs after it.
+ * Returns the jobs of a run in the order in which they run. Short jobs come first. The long jobs take turns to be the first of
+ * them, because a job that uses up the CPU time stops all jobs after it.
  */
 function jobsOf(run: Run): Work[] {
   const { slot, now } = run;
@@ -109,17 +114,20 @@ function jobsOf(run: Run): Work[] {
   ];
 }
 
-/** Matches events whose messages the queue has lost. */
+/** Matches events with webhooks if their queue messages were lost. */
 function match(env: Env, { matching, runtime }: Run, left: Cost): Promise<void> {
   return matchForgotten(env, matching, { mayAnnounce: left.queueOperations > 0, runtime });
 }
 
-/** Runs a slice of garbage collection. A pass reads everything, so it begins once an hour, and every run continues it. */
+/**
+ * Runs a slice of garbage collection. A pass reads the whole registry, so a new pass starts only once an hour. Every run
+ * continues a running pass.
+ */
 async function collect(env: Env, left: Cost): Promise<void> {
   await collectSlice(env, deleteWithRepository, left);
 }
 
-/** Sends reminders for overdue deliveries. @param direct a list to which the deliveries to try without the queue are added */
+/** Sends queue messages for overdue deliveries. @param direct receives the deliveries to send without the queue */
 async function remind(env: Env, left: Cost, direct: DeliveryKey[]): Promise<void> {
   const messages = Math.min(REMINDERS_PER_RUN, Math.floor(left.queueOperations / 3));
   direct.push(...(await retryForgotten(env, { messages, direct: DIRECT_PER_RUN })).direct);
@@ -129,21 +137,23 @@ function work(job: Job, run: (env: Env, left: Cost) => Promise<unknown>): Work {
   return { job, run };
 }
 
-/** Returns the number of rows that a job may delete. @param rows the maximum number of rows written for each deleted row */
+/**
+ * Returns how many things a job may delete within its budget. @param rows the maximum number of rows written for each of them
+ */
 function within(limit: number, { rowsWritten }: Cost, rows: number): number {
   return Math.max(1, Math.min(limit, Math.floor(rowsWritten / rows)));
 }
 
 /**
- * Returns the number of old events that the run of an hour may delete. A registry that records more in an hour than its runs
- * delete would grow without end, so a larger budget allows more.
+ * Returns the number of old events that the hourly run may delete. With a larger budget it may delete more. Otherwise the table
+ * of a registry that records more events in an hour would grow without end.
  */
 function oldEventsWithin(left: Cost): number {
   const hourly = Math.floor(left.rowsWritten / 2 / 24);
   return within(Math.max(EVENTS_PER_RUN, Math.min(OLD_EVENTS_PER_RUN, hourly)), left, 2);
 }
 
-/** The jobs that run once an hour. The index is the number of the run within the hour. */
+/** The jobs that run once an hour, by the number of the run within the hour. */
 const ONCE_AN_HOUR: ((run: Run) => Work[])[] = [
   ({ now }) => [work('expiry', (env) => sweepAbandoned(env, now))],
   () => [
@@ -172,8 +182,8 @@ const ONCE_AN_HOUR: ((run: Run) => Work[])[] = [
 ];
 
 /**
- * Deletes staged pieces that no row names. A piece can be in use for one lifetime of an upload, because a signed location is
- * valid that long. Only pieces older than two lifetimes are deleted, which leaves a margin.
+ * Deletes staged pieces that no upload row names. A signed location is valid for one upload lifetime, so a piece can be in use
+ * for that long. Only pieces older than two lifetimes are deleted, to leave a margin.
  */
 async function sweepAbandoned(env: Env, now: number): Promise<void> {
   const abandoned = uploadIdAt(now - 2 * UPLOAD_LIFETIME * 1000);

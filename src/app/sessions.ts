@@ -1,4 +1,4 @@
-/** Operations of signed-in browsers: sign in, use a session, sign out. */
+/** Browser sessions: sign in, use a session, sign out. */
 import { noteLogin } from '../auth/audit-log.ts';
 import type { Authority } from '../auth/authority.ts';
 import type { Credential } from '../auth/credential.ts';
@@ -13,9 +13,9 @@ export type Session = Minted;
 type LimitGuesses = Parameters<typeof credentialByPassword>[2];
 
 /**
- * Begins a session of a browser. An access key and the administrator's password can begin one. A login password cannot, since
- * it may not administer and a session may.
- * @throws unauthenticated for a wrong credential; forbidden for one that cannot begin a session
+ * Starts a browser session. An access key or the administrator's password can start one. A login password cannot, because it
+ * may not administer anything, and a session may.
+ * @throws unauthenticated for a wrong credential; forbidden for a credential that cannot start a session
  */
 export async function signIn(
   arrival: Arrival,
@@ -29,9 +29,9 @@ export async function signIn(
 }
 
 /**
- * Returns the rights of an access key or of the administrator's password that a person has typed. Operations that make a new
- * credential accept no session, so the person types a credential again.
- * @param subject the account that the credential must belong to; `null` for any
+ * Verifies an access key or administrator's password that a user has typed, and returns its rights. Operations that create a
+ * credential do not accept a session, so the user types a credential again.
+ * @param subject the account to which the credential must belong, or `null` for any account
  * @throws unauthenticated, forbidden
  */
 export async function confirm(
@@ -52,17 +52,17 @@ export async function confirm(
   throw new Refusal('forbidden', { message: 'a login password is for docker only: sign in with an access key' });
 }
 
-/** Returns the credential in a session cookie; `null` if the cookie is not valid or has expired. */
+/** Returns the credential in a session cookie, or `null` if the cookie is invalid or has expired. */
 export function sessionCredential(arrival: Arrival, token: string): Promise<Credential | null> {
   return verifySession(arrival.env, token, arrival);
 }
 
-/** Returns a new token for a session that is in the second half of its time; otherwise `null`. */
+/** Returns a new token for a session that is in the second half of its lifetime, otherwise `null`. */
 export function continueSession(arrival: Arrival, credential: Credential | null): Promise<Session | null> {
   return renewSession(arrival.env, credential, arrival);
 }
 
-/** Ends the session of the caller. Does nothing for another credential. @throws unauthenticated */
+/** Ends the session of the caller. If the caller used another kind of credential, nothing happens. @throws unauthenticated */
 export async function signOut(call: Call): Promise<void> {
   requireLogin(call);
   const { login, credentialKind } = call.authority;

@@ -1,11 +1,11 @@
-/** Refuses all work as long as the registry is not set up. Every entry point of the Worker calls these checks first. */
+/** Refuses all requests and messages until the registry is set up. Every entry point of the Worker calls these checks first. */
 import { checkSecrets, type Env, settings } from '../env.ts';
 import { requireOwnStores, UnusableStoreError } from '../ownership.ts';
 import { requireSecret } from '../secrets.ts';
 import { report } from '../telemetry.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
 
-/** @throws not-set-up if a secret or a setting is wrong. The message says what to do and contains no secret */
+/** @throws not-set-up if a secret or a setting is invalid. The message says what to do and does not contain the secret */
 export function requireSettings(env: Env): void {
   try {
     requireSecret(env);

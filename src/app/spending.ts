@@ -1,8 +1,8 @@
 /**
- * Limits the number of database rows that each account reads and writes in a day. For each request, an estimate of its rows is
- * added to a sum in the memory of this isolate. When the sum is large enough, it is saved, and the database returns the sum of
- * all isolates. So most requests cost no extra database call, and an account exceeds its limit only by little. If a save fails,
- * the next one includes its rows.
+ * Limits the number of D1 rows that each account reads and writes in a day. Each request adds an estimate of its rows to a sum
+ * in the memory of this isolate. When the sum is large enough, it is saved, and D1 returns the total of all isolates. So most
+ * requests need no additional D1 call, and an account exceeds its limit only by little. If saving fails, the next save includes
+ * the rows.
  */
 import { type AllowanceKind, spendAllowance } from '../auth/allowance.ts';
 import { type Env, settings, type Vars } from '../env.ts';
@@ -12,13 +12,13 @@ import { Refusal } from '../vocabulary/refusal.ts';
 import type { Call } from './call.ts';
 
 interface Account {
-  /** The number of rows that are not saved yet. */
+  /** The number of rows that were not saved yet. */
   unsaved: Record<AllowanceKind, number>;
   /** The day on which the account used up its limit, in days since the epoch. */
   over: Partial<Record<AllowanceKind, number>>;
 }
 
-/** The number of rows after which the sum is saved. D1's free plan has fifty times as many rows to read as rows to write. */
+/** The number of rows after which the sum is saved. The free plan of D1 allows to read fifty times as many rows as to write. */
 const SAVED_EVERY: Record<AllowanceKind, number> = { 'rows-read': 10_000, 'rows-written': 200 };
 const KINDS = ['rows-read', 'rows-written'] as const;
 const ACCOUNTS_MAX = 5000;
@@ -28,8 +28,8 @@ const WORDS: Record<AllowanceKind, string> = { 'rows-read': 'read', 'rows-writte
 const accountsIn = perDatabase(() => new Map<string, Account>());
 
 /**
- * Adds rows to the sum of an account. A deployment without the binding `WRITES` has no limits.
- * @throws daily-limit if the account has used up its limit of the day
+ * Adds rows to the sum of an account. Without the binding `WRITES` there is no limit. @throws daily-limit if the account has
+ * used up its daily limit
  */
 export function charge(
   { env, work, now }: Pick<Call, 'env' | 'work' | 'now'>,

@@ -1,10 +1,13 @@
-/** Converts policy statements between the form in the API and the stored form. */
+/** Converts policy statements between the form in the management API and the stored form. */
 import { shownPrincipal } from '../auth/rights/policy-names.ts';
 import type { Statement } from '../auth/statement.ts';
 import type { ShownStatement } from '../contract/answers/statements.ts';
 import { actionsIn, type SentStatement } from '../contract/statements.ts';
 
-/** A stored statement of a repository's policy names no repository. The policy engine adds the repository when it reads it. */
+/**
+ * Returns the stored form of a statement. For a repository's policy, it names no repository; the policy engine adds the
+ * repository when it reads the policy.
+ */
 export function storedStatement(sent: SentStatement): Statement {
   const { effect, actions, tags } = sent;
   return {
@@ -16,7 +19,10 @@ export function storedStatement(sent: SentStatement): Statement {
   };
 }
 
-/** Returns the principals as they were sent. The stored form marks names that did not exist when the statement was saved. */
+/**
+ * Returns a stored statement in the form of the management API. The principals are as they were sent; the stored form marks
+ * those that did not exist when the statement was saved.
+ */
 export function shownStatement({ effect, actions, repositories, principals, tags }: Statement): ShownStatement {
   return {
     effect,

@@ -1,4 +1,7 @@
-/** Webhooks and their deliveries, for callers who may administer the repository, organization or registry of the webhook. */
+/**
+ * Webhooks and their deliveries. Callers need the right to administer the webhook's scope: a repository, an organization or the
+ * registry.
+ */
 import { countReplays, replaysToday } from '../auth/allowance.ts';
 import { getOrganization } from '../auth/people/organizations.ts';
 import { administers } from '../auth/rights/lookup.ts';
@@ -49,8 +52,7 @@ export type { Subscription } from '../webhooks/subscriptions.ts';
 
 export interface Webhook extends Subscription {
   /**
-   * The URL without parts that can be secret. It is `null` if it cannot be decrypted, because the registry's secret was
-   * replaced.
+   * The URL without the parts that may be secret. `null` if it cannot be decrypted, because the registry's secret was replaced.
    */
   url: string | null;
   headerNames: string[];
@@ -81,8 +83,9 @@ export async function listWebhooks(call: Call, scope: Scope, page: PageQuery): P
 
 /**
  * Creates a webhook.
- * @param requestOrigin the scheme and host that the request was sent to. A webhook must not call the registry itself
- * @param idempotency the Idempotency-Key of the request, or `null`. A repeated request with the same one gets the same response
+ * @param requestOrigin the scheme and host to which the request was sent. A webhook must not call the registry itself
+ * @param idempotency the Idempotency-Key of the request, or `null`. A repeated request with the same Idempotency-Key gets the
+ * same response
  * @throws request-invalid if the URL, the headers or the filter are not allowed; limit-reached; conflict
  */
 export async function createWebhook(
@@ -99,7 +102,7 @@ export async function createWebhook(
   return { webhook: await withEndpoint(call, subscription), secret };
 }
 
-/** Requires the right to create and list the webhooks of a scope. @returns the actor to record */
+/** Requires the right to create and list webhooks of a scope. @returns the actor to record */
 function requireScopeRight(call: Call, scope: Scope): Actor {
   if (scope.startsWith('repository:')) return requireRight(call, 'admin', parseRepositoryName(nameOf(scope)));
   if (scope.startsWith('organization:')) requireOwner(call, nameOf(scope));
@@ -113,7 +116,7 @@ function mustExist(batch: Batch, scope: Scope): void {
 }
 
 /**
- * Requires the right to a webhook, according to the rights that the call has loaded.
+ * Requires the right to administer a webhook, by the rights that were loaded for this request.
  * @returns the actor to record
  * @throws unauthenticated; not-found if the caller may not administer the scope of the webhook
  */
@@ -139,9 +142,9 @@ async function withEndpoint({ env }: Call, subscription: Subscription): Promise<
 }
 
 /**
- * Changes a webhook. If the URL gets another host, the stored headers are removed, because they can be a credential for the
- * previous host.
- * @throws the reasons of `createWebhook`; version-mismatch
+ * Changes a webhook. If the URL gets another host, the stored headers are removed, because they may contain a credential for
+ * the previous host.
+ * @throws for the same reasons as `createWebhook`; version-mismatch
  */
 export async function changeWebhook(
   call: Call,
@@ -154,7 +157,7 @@ export async function changeWebhook(
   return withEndpoint(call, await changeSubscription(call.env, webhook, wanted, { ifVersion, by }));
 }
 
-/** Deletes a webhook at once. Deliveries that are waiting are not sent any more. */
+/** Deletes a webhook at once. Pending deliveries are not sent any more. */
 export async function deleteWebhook(call: Call, webhook: Subscription, ifVersion: number | null): Promise<void> {
   const by = requireWebhook(call, webhook);
   await deleteSubscription(call.env, webhook, { ifVersion, by });
@@ -181,7 +184,10 @@ export async function testWebhook(call: Call, webhook: Subscription, runtime: De
   return sendTest(call.env, webhook, { by, facts }, runtime);
 }
 
-/** @param page the page; its cursor is the id of a delivery. @param state the state to list, or `null` for all states */
+/**
+ * @param page its cursor is the id of a delivery
+ * @param state the state of the deliveries to list, or `null` for all states
+ */
 export async function listDeliveries(
   call: Call,
   webhook: Subscription,
@@ -216,7 +222,7 @@ export function deliveryKeyIn({ id }: Subscription, delivery: string): DeliveryK
   return key;
 }
 
-/** Sends a delivery again, with the same id. A waiting delivery is sent at once. @throws disabled, daily-limit, not-found */
+/** Sends a delivery again with the same id. A pending delivery is sent at once. @throws disabled, daily-limit, not-found */
 export async function replayDelivery(call: Call, webhook: Subscription, id: string): Promise<Delivery> {
   requireWebhook(call, webhook);
   const key = deliveryKeyIn(webhook, id);
@@ -230,16 +236,16 @@ export async function replayDelivery(call: Call, webhook: Subscription, id: stri
   );
 }
 
-/** The times, in seconds since the epoch, between which the events to replay happened. */
+/** The time span of the events to send again, in seconds since the epoch. */
 interface ReplaySpan {
   since: number;
   until: number | null;
 }
 
 /**
- * Sends events of a time span again, or all failed deliveries. One request replays some hundreds of them.
+ * Sends the events of a time span again, or all failed deliveries. One request handles some hundreds of them.
  * @param span the time span, or `null` for all failed deliveries
- * @param after `next` of the previous request; 0 means from the beginning
+ * @param after the `next` of the previous request, or 0 to start from the beginning
  * @throws disabled, daily-limit
  */
 export async function replayDeliveries(
@@ -263,12 +269,12 @@ function requireEnabled({ disabled }: Subscription): void {
 }
 
 /**
- * The maximum number of deliveries that one account may replay in a day: a third of what the queues of the free plan can carry.
- * Administrators have no limit.
+ * The maximum number of deliveries that one account may send again in a day: a third of what the queues of the free plan can
+ * carry. Administrators have no limit.
  */
 const REPLAYS_PER_DAY = 1000;
 
-/** Replays deliveries, and counts them for the limit of the account. @throws daily-limit if the limit is reached */
+/** Sends deliveries again and counts them for the daily limit of the account. @throws daily-limit if the limit is reached */
 async function replaying<T>({ env, authority, now }: Call, replay: () => Promise<T>, countOf: (done: T) => number): Promise<T> {
   if (authority.administrator) return replay();
   const { subject } = authority;

@@ -1,4 +1,4 @@
-/** The history of tags, rollbacks, and the rule that says which tags are immutable. */
+/** Operations on tags: their history, rollbacks, and the rule that says which tags are immutable. */
 import type { Condition } from '../oci/condition.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/name.ts';
@@ -10,12 +10,12 @@ import type { Mutability } from '../vocabulary/mutability.ts';
 import { deniedTags, maySeeActors, requireRight } from './access.ts';
 import type { Call } from './call.ts';
 
-/** A change of a tag. `by` is `null` if the caller may not know who changed the tag. */
+/** A change of a tag. `by` is `null` if the caller may not see who changed the tag. */
 export type ShownTagChange = Omit<HistoryPoint, 'by'> & { by: HistoryPoint['by'] | null };
 
 /**
- * Lists the changes of a tag, newest first. The history remains after the tag is deleted.
- * @param before the page contains changes older than the change with this number; `null` means from the newest change on
+ * Lists the changes of a tag, the newest first. The history is kept after the tag is deleted.
+ * @param before the number of the last change of the previous page, or `null` for the first page
  */
 export async function listTagHistory(
   call: Call,
@@ -29,8 +29,8 @@ export async function listTagHistory(
 }
 
 /**
- * Sets a tag back to a digest that it named before. This needs the right to push to the repository. In addition, it needs the
- * right to move the tag (`retag`) if the tag exists, and the right to push the tag if it was deleted.
+ * Rolls a tag back to a digest that it named before. This needs the right to push to the repository. If the tag exists, it also
+ * needs the right to move the tag (`retag`). If the tag was deleted, it also needs the right to push the tag.
  * @param to the number of a change in the tag's history, or a digest
  * @returns the digest that the tag names now
  */

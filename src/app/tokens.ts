@@ -1,6 +1,6 @@
 /**
- * The token service (distribution, "Token Authentication Specification"). It issues an access token with those requested scopes
- * that the caller may have, and a refresh token if the client asks for one.
+ * The token service (distribution, "Token Authentication Specification"). It issues an access token with those of the requested
+ * scopes to which the caller has the right. It also issues a refresh token if the client asks for one.
  */
 import { noteLogin } from '../auth/audit-log.ts';
 import type { Authority } from '../auth/authority.ts';
@@ -30,8 +30,8 @@ interface IssuedToken {
 }
 
 /**
- * Parses the scopes of a request. Unknown scopes are left out, because the protocol demands the scopes that can be granted, not
- * an error.
+ * Parses the scopes of a request. Unknown scopes are left out, because the protocol requires that the service grants what it
+ * can instead of returning an error.
  * @throws parameter-invalid if the request names more scopes than any client needs
  */
 export function requestedScopes(scopes: string[], service: string): Grant[] {
@@ -40,7 +40,7 @@ export function requestedScopes(scopes: string[], service: string): Grant[] {
   throw new Refusal('parameter-invalid', { message: `a token has up to ${MAX_SCOPES} scopes` });
 }
 
-/** Returns the repositories whose policies are needed to decide on these scopes. */
+/** Returns the repositories whose policies are needed for the decision on these scopes. */
 export function repositoriesIn(scopes: Grant[]): string[] {
   return scopes.flatMap(({ type, name }) => (type === 'repository' ? [name] : []));
 }
@@ -48,7 +48,7 @@ export function repositoriesIn(scopes: Grant[]): string[] {
 /**
  * Issues an access token.
  * @param lasting true if the client asks for a refresh token and is not anonymous
- * @throws unauthenticated if the refresh token of the request was used up before
+ * @throws unauthenticated if the login of the request's refresh token has ended
  */
 export async function issueToken(call: TokenCall, scopes: Grant[], lasting: boolean): Promise<IssuedToken> {
   const { env, authority, now } = call;
@@ -56,7 +56,8 @@ export async function issueToken(call: TokenCall, scopes: Grant[], lasting: bool
   if (startsLogin(authority, lasting)) await recordLogin(call, (where) => noteLogin(env, authority, where, now));
   const grants = grantable(authority, scopes);
   const { token, expiresAt } = await mintAccessToken(env, authority, grants, call);
-  // A client without a refresh token sends the CI token again, even after the token has expired.
+  // A client without a refresh token sends the CI token again, even after that token has expired. So the first use of the CI
+  // token is stored.
   if (authority.unseen && !lasting) await noteOutsideLogin(env, authority.unseen);
   return {
     token,
@@ -67,7 +68,7 @@ export async function issueToken(call: TokenCall, scopes: Grant[], lasting: bool
   };
 }
 
-/** Returns true if the request starts a new login with a refresh token. It returns false if it continues an earlier login. */
+/** Returns true if the request starts a new login with a refresh token, and false if it continues a login. */
 export function startsLogin({ login }: Authority, lasting: boolean): boolean {
   return lasting && !login;
 }

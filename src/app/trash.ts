@@ -1,4 +1,4 @@
-/** The trash, which keeps deleted tags, manifests and repositories for a while: list, restore and purge them. */
+/** The trash, which keeps deleted tags, manifests and repositories for a retention time: list, restore and purge them. */
 import type { Authority } from '../auth/authority.ts';
 import { restorePolicy } from '../auth/rights/policies.ts';
 import { common, judgeOf, reachOf, repositoryPatterns } from '../auth/visibility.ts';
@@ -44,14 +44,14 @@ export async function listTrash(call: Call, repository: RepositoryName, page: Pa
   return listEntries(call.env, repository, { after: { kind, name: name.join(' ') }, limit: page.limit });
 }
 
-/** Returns the cursor of the page of `listTrash` that begins after this entry. */
+/** Returns the cursor for the page of `listTrash` after this entry. */
 export function trashCursor({ kind, name }: Pick<TrashEntry, 'kind' | 'name'>): string {
   return `${kind} ${name}`;
 }
 
 /**
- * Restores a tag, and the manifest that the tag named if the manifest is in the trash, too.
- * @throws manifest-unknown if the tag is not in the trash; conflict if a tag of this name exists; content-gone, limit-reached
+ * Restores a tag. Also restores the manifest that it named if that is in the trash.
+ * @throws manifest-unknown if the tag is not in the trash; conflict if a tag with this name exists; content-gone, limit-reached
  */
 export async function restoreTag(call: Call, repository: RepositoryName, tag: Tag): Promise<Restored> {
   const by = requireRight(call, 'delete', repository, tag);
@@ -59,8 +59,7 @@ export async function restoreTag(call: Call, repository: RepositoryName, tag: Ta
 }
 
 /**
- * Restores a manifest, the manifests that it lists, and the manifests that refer to it. Its tags are restored if their names
- * are still free.
+ * Restores a manifest, the manifests that it lists, and its referrers. Its tags are restored if their names are free.
  * @throws manifest-unknown if the manifest is not in the trash; content-gone, limit-reached
  */
 export async function restoreManifest(call: Call, repository: RepositoryName, digest: Digest): Promise<Restored> {
@@ -68,13 +67,13 @@ export async function restoreManifest(call: Call, repository: RepositoryName, di
   return finishing(call, restoreManifestRow(call.env, repository, digest, by));
 }
 
-/** Purges a tag. It cannot be restored afterwards. @throws manifest-unknown, deletion-disabled */
+/** Deletes a tag in the trash for good. @throws manifest-unknown, deletion-disabled */
 export async function purgeTag(call: Call, repository: RepositoryName, tag: Tag): Promise<void> {
   const by = requireRight(call, 'admin', repository, tag);
   await purge(call, await findEntry(call.env, repository, 'tag', tag), by);
 }
 
-/** Purges a manifest. It cannot be restored afterwards. @throws manifest-unknown, deletion-disabled */
+/** Deletes a manifest in the trash for good. @throws manifest-unknown, deletion-disabled */
 export async function purgeManifest(call: Call, repository: RepositoryName, digest: Digest): Promise<void> {
   const by = requireRight(call, 'admin', repository);
   await purge(call, await findEntry(call.env, repository, 'manifest', digest), by);
@@ -88,10 +87,7 @@ async function purge(call: Call, entry: Parameters<typeof purgeEntry>[1] | null,
 /** The name of this list in encrypted cursors. */
 const DELETED_REPOSITORIES = 'deleted-repositories';
 
-/**
- * Lists the deleted repositories whose names the caller may administer, by name. A page can be short although more pages
- * follow.
- */
+/** Lists, by name, the deleted repositories that the caller may administer. A page can be short although more pages follow. */
 export async function listDeletedRepositories(
   call: Call,
   { after, limit }: PageQuery,
@@ -107,12 +103,12 @@ export async function listDeletedRepositories(
   return { items: page.items, next };
 }
 
-/** Returns the cursor of the page of `listDeletedRepositories` that begins after this item. */
+/** Returns the cursor for the page of `listDeletedRepositories` after this item. */
 export function deletedRepositoryCursor({ name, entry }: { name: string; entry: number }): string {
   return `${name} ${entry}`;
 }
 
-/** Parses a decrypted cursor. @throws request-invalid if it is `null` */
+/** Parses a decrypted cursor. @throws request-invalid if the cursor could not be decrypted (`null`) */
 function placeOf(cursor: string | null): { name: string; entry: number } {
   if (cursor === null) {
     throw new Refusal('request-invalid', { message: '`last` is not a valid cursor; start from the first page' });
@@ -122,8 +118,8 @@ function placeOf(cursor: string | null): { name: string; entry: number } {
 }
 
 /**
- * Returns prefixes and names for a search in the index. They cover every repository that the caller may administer, and maybe
- * more.
+ * Returns prefixes and names for a search in the index. They cover all repositories that the caller may administer, and maybe
+ * others.
  */
 function reachToAdmin({ statements, bounds }: Authority) {
   const reach = (of: Authority['statements']) => reachOf(repositoryPatterns({ statements: of }, 'admin'));
@@ -136,9 +132,9 @@ export interface RestoredRepository extends RepositorySums {
 }
 
 /**
- * Restores a repository with its images, tags, settings and policy. Its webhooks are restored as well, but disabled.
+ * Restores a repository with its images, tags, settings and policy. Its webhooks are restored, but stay disabled.
  * @param entry the id of the repository in the trash
- * @throws not-found; conflict if the name is taken, or if the content is being deleted already
+ * @throws not-found; conflict if the name is taken, or if the content is already being deleted for good
  */
 export async function restoreRepository(call: Call, entry: string): Promise<RestoredRepository> {
   const { trashed, by } = await requireTrashed(call, entry);
@@ -157,7 +153,9 @@ export async function getDeletedRepository(call: Call, entry: string): Promise<{
   return { name: trashed.name };
 }
 
-/** Purges a deleted repository. If it is being purged already, this does nothing. @throws not-found, deletion-disabled */
+/**
+ * Deletes a repository in the trash for good. Does nothing if that is already in progress. @throws not-found, deletion-disabled
+ */
 export async function purgeRepository(call: Call, entry: string): Promise<{ name: RepositoryName }> {
   const { trashed, by } = await requireTrashed(call, entry);
   if (!trashed.isPurging) await purge(call, { repositoryId: trashed.entry, kind: 'repository', name: '' }, by);
@@ -166,7 +164,7 @@ export async function purgeRepository(call: Call, entry: string): Promise<{ name
 
 /**
  * Finds a deleted repository for a caller who may administer its name. The right must come from the caller's role or own
- * policies: the policy of a repository that has the name now does not count.
+ * policies. The policy of a new repository with the same name does not count.
  * @throws unauthenticated; not-found if the repository is not in the trash or the caller does not have the right
  */
 async function requireTrashed(call: Call, entry: string): Promise<{ trashed: TrashedRepository; by: Actor }> {

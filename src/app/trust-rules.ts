@@ -1,6 +1,7 @@
 /**
- * Trust rules. A rule says which tokens of an outside issuer may log in, and what the CI jobs with these tokens may do. It
- * belongs to an organization or to the registry as a whole. `auth/outside/rule-check.ts` checks that a rule is safe.
+ * Trust rules. A rule says which tokens of an issuer outside the registry (such as a CI service) may log in, and what jobs with
+ * these tokens may do. A rule belongs to an organization or to the whole registry. `auth/outside/rule-check.ts` checks that a
+ * rule is safe.
  */
 import type { RuleStatement } from '../auth/outside/oidc.ts';
 import { getRule, listRules, putRule, deleteRule as removeRule, type StoredRule } from '../auth/outside/trust-rules.ts';
@@ -18,12 +19,18 @@ import { reviewOwners } from './webhook-owners.ts';
 
 export type TrustRule = StoredRule;
 
-/** Returns the subject of a rule. @param organization the owner of the rule; empty for a rule of the registry */
+/**
+ * Returns the subject of a rule. @param organization the owner of the rule, or the empty string for a rule of the whole
+ * registry
+ */
 export function ruleSubject(organization: string, name: string): string {
   return organization === '' ? `ci:${name}` : `ci:${organization}/${name}`;
 }
 
-/** @param organization the owner of the rules; empty for rules of the registry. @param page its cursor is a rule's name */
+/**
+ * @param organization the owner of the rules, or the empty string for rules of the whole registry
+ * @param page its cursor is the name of a rule
+ */
 export async function listTrustRules(call: Call, organization: string, page: PageQuery): Promise<Page<TrustRule>> {
   requireMayEdit(call, organization);
   if (organization !== '') await getOrganization(call.env, organization);
@@ -38,7 +45,7 @@ export async function getTrustRule(call: Call, subject: string): Promise<TrustRu
 
 /**
  * Creates a rule, or replaces the existing one.
- * @param ifVersion the version that the rule must have; 0 means that it must not exist, `null` means any version
+ * @param ifVersion the version that the rule must have. 0 means that it must not exist; `null` means any version
  * @throws request-invalid if the rule is not safe; limit-reached, version-mismatch, not-found
  */
 export async function putTrustRule(

@@ -1,6 +1,6 @@
 /**
- * The reads of an upload that come before its bytes are received. They are sent in the same database call as the reads of the
- * caller's rights. So a push of a blob in one request takes two calls: this call, and the batch that publishes the blob.
+ * Reads what must be known of an upload before its bytes are received. The reads are part of the D1 call that reads the
+ * caller's rights. So a push of a blob in one request takes two D1 calls: this one, and the batch that publishes the blob.
  */
 import { type UploadLocation, unsealUpload } from '../auth/tokens.ts';
 import type { JoinedReads, Results } from '../events/batch.ts';
@@ -18,16 +18,16 @@ export interface IncomingBlob {
   location: string | null;
   /** The digest of the whole blob, or `null` if the request does not finish the upload. */
   digest: Digest | null;
-  /** The number of bytes of the body, or `null` if it is not known. */
+  /** The number of bytes of the body, or `null` if unknown. */
   length: number | null;
 }
 
 export interface UploadReads extends JoinedReads {
-  /** The parsed location. It is `null` if the request starts an upload, or if the location is not valid. */
+  /** The parsed location. `null` if the request starts an upload, or if the location is invalid. */
   location: (UploadLocation & { owner: string }) | null;
-  /** @returns the session of the upload, or `null` if the upload needs none. @throws upload-unknown */
+  /** Returns the row of the upload, or `null` if it is not needed. @throws upload-unknown */
   session(): Session | null;
-  /** Returns true if the repository exists. This is read only for a request that starts an upload. */
+  /** Returns true if the repository exists. Only read for a request that starts an upload. */
   exists(): boolean;
 }
 

@@ -1,4 +1,4 @@
-/** The storage usage and quotas of organizations and users, and the number of pulls of images. */
+/** Storage usage and storage limits (quotas) of organizations and users, and the number of pulls of images. */
 import { findUser } from '../auth/people/accounts.ts';
 import { getOrganization } from '../auth/people/organizations.ts';
 import { isUnscopedUser } from '../auth/policy.ts';
@@ -22,8 +22,8 @@ export type { LargeRepository, Pulls, Quota, TotalUsage, Usage };
 export type Holdings = Awaited<ReturnType<typeof holdingsOf>>;
 
 /**
- * Lists the usage of all namespaces, by name. The first page has the total of all namespaces.
- * @param page.after the cursor of the page, or `null` for the first page
+ * Lists the usage of all namespaces, by name. The first page also has the total of all namespaces.
+ * @param page.after the cursor, or `null` for the first page
  */
 export async function listUsage(
   call: Call,
@@ -38,16 +38,17 @@ export async function listUsage(
 }
 
 /**
- * Returns the cursor of the page of `listUsage` that begins after this item. A cursor must not be empty, so the empty
- * namespace, which comes first, has the cursor `-`. This sorts before every other name.
+ * Returns the cursor for the page of `listUsage` after this item. A cursor must not be empty, so the empty namespace, which
+ * comes first, has the cursor `-`, which sorts before every other name.
  */
 export function usageCursor({ namespace }: Pick<Usage, 'namespace'>): string {
   return namespace || '-';
 }
 
 /**
- * Lists the largest repositories of an organization, for its owners, or of the registry, for administrators.
- * @param organization `null` for the registry
+ * Lists the repositories that take the most space. Owners may list those of their organization, administrators those of the
+ * whole registry.
+ * @param organization `null` for the whole registry
  */
 export async function listLargest(call: Call, organization: string | null, limit: number): Promise<LargeRepository[]> {
   if (organization === null) requireAdministrator(call);
@@ -55,7 +56,7 @@ export async function listLargest(call: Call, organization: string | null, limit
   return largestRepositories(call.env, organization, limit);
 }
 
-/** Returns the usage of an organization, for its owners. */
+/** Returns the usage of an organization. Only its owners may read it. */
 export async function getOrganizationUsage(call: Call, organization: string): Promise<Holdings> {
   requireOwner(call, organization);
   await getOrganization(call.env, organization);
@@ -64,8 +65,8 @@ export async function getOrganizationUsage(call: Call, organization: string): Pr
 
 /**
  * Returns the usage of the repositories under a user's own name.
- * @throws unauthenticated; forbidden for a narrowed key, because the sums tell of repositories outside its range; not-found if
- *   the caller is neither this user nor an administrator
+ * @throws unauthenticated; forbidden for a narrowed key, because the totals include repositories to which the key has no right;
+ * not-found if the caller is neither this user nor an administrator
  */
 export async function getUserUsage(call: Call, user: string): Promise<Holdings> {
   return holdingsOf(call.env, await requireUsageOf(call, user));
@@ -97,7 +98,7 @@ async function getUser({ env }: Call, name: string): Promise<{ name: string; sub
 export interface QuotaChange {
   /** The maximum number of bytes, or `null` for no limit. */
   maxBytes: number | null;
-  /** The percentage of `maxBytes` at which a warning is recorded. It is not changed if it is left out. */
+  /** The percentage of `maxBytes` at which a warning is recorded. If left out, the percentage is not changed. */
   warnPercent?: number | undefined;
 }
 
@@ -107,7 +108,7 @@ export interface QuotaChange {
  */
 export async function putUserQuota(call: Call, user: string, change: QuotaChange, ifVersion: number | null): Promise<Quota> {
   requireAdministrator(call);
-  // Rows of users are never deleted, so the batch does not check again that the user exists.
+  // Rows of users are never deleted, so the batch need not check that the user still exists.
   const { name } = await getUser(call, user);
   return putQuota(call, { namespace: name, kind: 'user' }, change, { ifVersion, guard: () => {} });
 }
@@ -142,8 +143,8 @@ async function putQuota(
 }
 
 /**
- * Returns the pulls of one image, or of a whole repository. Counting a whole repository is expensive, so it needs the right to
- * push.
+ * Returns the pulls of one image or of a whole repository. Counting a whole repository reads many rows, so it needs the right
+ * to push.
  * @throws repository-unknown, manifest-unknown
  */
 export async function getPulls(

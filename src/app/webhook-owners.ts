@@ -15,8 +15,8 @@ export function standingIn(env: Database): Standing {
 
 /**
  * Disables webhooks whose owners have lost the right to administer the scope. Takes one statement if the owners have no
- * webhooks. A failure is only logged, because the owners are checked again when the event of this change is compared with the
- * subscriptions.
+ * webhooks. A failure is only logged, because the owners are checked again when the event of this change is matched with
+ * webhooks.
  */
 export async function reviewOwners({ env }: Pick<Call, 'env'>, affected: Affected): Promise<void> {
   try {

@@ -1,14 +1,14 @@
 /**
- * Counts how much of the database's daily limits each account has used, so that no account can use up the day of all others. A
- * day is a UTC day, like a day of D1's limits. Each isolate adds up the rows that requests read and wrote, and saves the sums
- * from time to time, in one row for each account, day and kind.
+ * Counts how much of D1's daily limits each account has used, so that one account cannot use up the whole day for all others. A
+ * day is a UTC day, as for D1's limits. Each isolate adds up the rows that requests read and wrote. From time to time it saves
+ * the sums, in one row for each account, day and kind.
  */
 import type { Batch, Database } from '../events/batch.ts';
 import { prepare } from '../events/sql.ts';
 
 export type AllowanceKind = 'rows-read' | 'rows-written';
 
-/** The kind of replayed deliveries. Each of them is counted, because each calls an outside server. */
+/** The kind for deliveries that were sent again. They are counted one by one, because each calls another server. */
 const REPLAYS = 'replays';
 
 const TODAY = 'unixepoch() / 86400';
@@ -17,7 +17,7 @@ const DAYS_KEPT = 7;
 
 /**
  * Adds to the amounts that an account has used today.
- * @returns the new sums of the day; 0 for a kind of which nothing was added
+ * @returns the new totals of the day, or 0 for a kind to which nothing was added
  */
 export async function spendAllowance<K extends string>(
   env: Pick<Database, 'DB'>,
@@ -34,7 +34,7 @@ export async function spendAllowance<K extends string>(
   return { ...used, ...Object.fromEntries(results.map(({ kind, count }) => [kind, count])) };
 }
 
-/** Returns the number of deliveries that an account has replayed today. */
+/** Returns the number of deliveries that an account has sent again today. */
 export async function replaysToday(env: Pick<Database, 'DB'>, account: string): Promise<number> {
   const sql = `SELECT count FROM account_days WHERE account = :account AND day = ${TODAY} AND kind = :kind`;
   const count = await prepare(env, sql, { account, kind: REPLAYS }).first<number>('count');
@@ -45,7 +45,7 @@ export async function countReplays(env: Pick<Database, 'DB'>, account: string, c
   await spendAllowance(env, account, { [REPLAYS]: count });
 }
 
-/** Deletes counts that are no longer kept, up to `limit` rows. */
+/** Adds a statement to the batch that deletes up to `limit` counts that are too old. */
 export function expireAllowances(batch: Batch, limit: number): void {
   batch.run(
     `DELETE FROM account_days WHERE (account, day, kind) IN (

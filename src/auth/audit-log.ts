@@ -1,8 +1,8 @@
 /**
- * Logins in the audit log: successful logins, new login passwords, and failed attempts. To keep rows few, a login is recorded
- * once a day for each credential and address, a login password once an hour, and of an address's failed attempts only the
- * first, the tenth, the hundredth and so on. A token request that does not start a login records nothing here: each key stores
- * the day of its last use.
+ * Writes logins to the audit log: successful logins, new login passwords, and failed attempts. To write few rows, a login is
+ * recorded once a day for each credential and address, and a login password once an hour. Of the failed attempts of an address,
+ * only the first, the tenth, the hundredth and so on are recorded. A token request that does not start a login is not recorded
+ * here: each key stores the day of its last use.
  */
 import { type Database, newBatch } from '../events/batch.ts';
 import { type Actor, FAILED_LOGINS, loginsOf } from '../events/event.ts';
@@ -14,12 +14,10 @@ type Where = { address: string | null };
 
 /** What this isolate has recorded for one database. */
 interface Memory {
-  /**
-   * The day, in days since the epoch, and the logins that were recorded on it. Each login is the text that `noteLogin` builds.
-   */
+  /** The current day, in days since the epoch, and the logins recorded on it. A login is the text that `noteLogin` builds. */
   day: number;
   seen: Set<string>;
-  /** The hour, in hours since the epoch, and the number of failed attempts of each address in it. */
+  /** The current hour, in hours since the epoch, and the number of failed attempts of each address in it. */
   hour: number;
   failures: Map<string, number>;
   /** The number of failed attempts that were recorded in this hour. */
@@ -29,7 +27,7 @@ interface Memory {
 const memoryIn = perDatabase((): Memory => ({ day: 0, seen: new Set(), hour: 0, failures: new Map(), written: 0 }));
 const HOUR_MS = 60 * 60 * 1000;
 const SEEN_MAX = 5000;
-/** The maximum number of failed attempts that an isolate records in an hour, and that the registry records in a day. */
+/** The maximum number of failed attempts that one isolate records in an hour, and that the whole registry records in a day. */
 const FAILURES_PER_HOUR = 20;
 const FAILURES_PER_DAY = 200;
 
@@ -62,17 +60,17 @@ export async function noteLogin(env: Database, authority: Authority, where: Wher
   seen.add(mark);
 }
 
-/** Records a new login password, at most once an hour. @param until the end of the password, in seconds since the epoch */
+/** Records a new login password, at most once an hour. @param until the expiry of the password, in seconds since the epoch */
 export async function noteIssued(env: Database, authority: Authority, where: Where, until: number): Promise<void> {
   const target = { until: new Date(until * 1000).toISOString() };
   await recordLogin(env, 'login.issued', actorOf(authority, where), target);
 }
 
 /**
- * Counts a failed attempt of an address. Records it if it is the first, tenth, hundredth and so on of
- * this hour in this isolate.
- * @param name the user name that was sent. It is recorded only if it has the form of a name, because people enter passwords
- *   there by mistake
+ * Counts a failed attempt of an address. Records it if it is the first, tenth, hundredth and so on in this isolate in this
+ * hour.
+ * @param name the user name that was sent. It is recorded only if it has the form of a name, because people type passwords
+ * there by mistake
  */
 export async function noteFailure(env: Database, name: string | null, where: Where, now: number): Promise<void> {
   const memory = memoryOf(env, now);
@@ -85,14 +83,14 @@ export async function noteFailure(env: Database, name: string | null, where: Whe
   try {
     await recordLogin(env, 'login.failed', { subject: '', ...(address === '' ? {} : { address }) }, target);
   } catch (error) {
-    // The next attempt is recorded in place of this one.
+    // The attempt was not recorded, so it is not counted and the next one is recorded instead.
     memory.written--;
     memory.failures.set(address, (memory.failures.get(address) ?? 1) - 1);
     throw error;
   }
 }
 
-/** The form of the name of a user, a robot (`acme+ci`) or a key. */
+/** The form of the name of a user, a robot (`acme+ci`) or an access key. */
 const NAME = /^[a-z0-9][a-z0-9._+-]{0,128}$/i;
 
 const HOUR = 60 * 60;
@@ -116,8 +114,8 @@ async function recordLogin(
 }
 
 /**
- * Reads, for the display of the audit log, the names of keys and which of the namespaces are organizations. Makes
- * one call of the database.
+ * Reads the names of access keys, and which of the namespaces are organizations, for the display of the audit log. Takes one D1
+ * call.
  */
 export async function namesForLog(
   env: Database,

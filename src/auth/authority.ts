@@ -1,6 +1,6 @@
 /**
- * The authority of a caller: its identity, and all statements on which `policy.ts` decides. It is made from a credential and
- * from the rows that `rights/lookup.ts` loads. Pure.
+ * The authority of a caller: who the caller is, and all statements from which `policy.ts` decides what the caller may do. It is
+ * built from a credential and from the rows that `rights/lookup.ts` loads. This module does no I/O.
  */
 
 import { ACTIONS } from '../vocabulary/actions.ts';
@@ -10,43 +10,44 @@ import type { LoadedRights } from './directory.ts';
 import type { Sourced, Statement } from './statement.ts';
 
 export interface Authority {
-  /** For example `user:alice`, `robot:acme/ci` or `ci:acme/deploy`; empty for an anonymous caller. */
+  /**
+   * The subject of the caller, for example `user:alice`, `robot:acme/ci` or `ci:acme/deploy`. Empty for an anonymous caller.
+   */
   subject: string;
-  /** The subject, all groups that it belongs to, and everyone. */
+  /** The subject, all groups to which it belongs, and everyone (`*`). */
   principals: string[];
   /** The statements of these principals, of the caller's roles, and of the repositories in the request. */
   statements: Sourced[];
   /**
-   * The subjects whose policies were too large to read. `*` means that the caller has more
-   * organizations or teams than are read.
+   * The subjects whose policies were too long to read. `*` means that the caller has more organizations or teams than are read.
    */
   unread: string[];
-  /** The limits of the credential, each a list of statements. Each limit must allow a request too. */
+  /** The limits of the credential. Each is a list of statements that must also allow a request. */
   bounds: Sourced[][];
   administrator: boolean;
-  /** The names of the organizations that the caller owns, and of all organizations that it belongs to. */
+  /** The names of the organizations that the caller owns, and of all organizations to which the caller belongs. */
   owns: string[];
   belongsTo: string[];
   /** The kind of the caller's credential. `session` means a signed-in browser, and `login` any other token of this registry. */
   credentialKind: 'none' | 'password' | 'key' | 'session' | 'login' | 'ci';
   /**
-   * The origin to store in a token that is made for this caller, and the latest end of such a token in seconds since the epoch
-   * (`null` if there is no such limit).
+   * What a token that is issued to this caller must store as its origin, and when it must expire at the latest, in seconds
+   * since the epoch (`null` if it need not).
    */
   credentialOrigin: CredentialOrigin;
   until: number | null;
-  /** The id of the caller's access key if this is the first use of the key today, otherwise `null`. */
+  /** The id of the caller's access key if this is its first use today, otherwise `null`. */
   unused: string | null;
-  /** The caller's outside token if this is the first use of the token, otherwise `null`. */
+  /** The caller's outside token if this is its first use, otherwise `null`. */
   unseen: OutsideLogin | null;
-  /** The login that the caller's refresh token belongs to. `current` is false if the token was already used up. */
+  /** The login to which the caller's refresh token belongs. `current` is false if the token was replaced by a newer one. */
   login: { id: string; generation: number; current: boolean } | null;
 }
 
 /**
- * Returns statements that deny everything that the unread policies could deny. The policy of a repository could deny
- * access to that repository, the policy of a team or robot to the repositories of its organization, and any other
- * policy to all repositories.
+ * Returns statements that deny everything that policies which could not be read might deny. The policy of a repository might
+ * deny access to that repository, the policy of a team or robot to the repositories of its organization, and any other policy
+ * to all repositories.
  */
 export function unreadDenials(unread: readonly string[]): Sourced[] {
   return unread.map((subject) => ({
@@ -87,7 +88,7 @@ export function statementsOnRepositories(loaded: LoadedRights): Sourced[] {
   return [...read, ...unreadDenials(loaded.unread.filter((subject) => subject.startsWith('repository:')))];
 }
 
-/** Makes a repository's statements apply to this repository only, and only to the principals that they name. */
+/** Limits the statements of a repository's policy to this repository and to the principals that they name. */
 export function onRepository(repository: string, statements: readonly Statement[]): Sourced[] {
   const from = `repository:${repository}`;
   return statements.map((statement) => ({
@@ -96,12 +97,18 @@ export function onRepository(repository: string, statements: readonly Statement[
   }));
 }
 
-/** Makes the statements of a user, robot, team or key apply to every caller that has this identity. */
+/**
+ * Removes the principals from the statements of a user, robot, team or key, because they apply to every caller with this
+ * identity.
+ */
 export function onIdentity(from: string, statements: readonly Statement[]): Sourced[] {
   return statements.map(({ principals: _, ...statement }) => ({ from, statement }));
 }
 
-/** Returns the authority of a caller with an account; `null` if the account is disabled, or the credential has ended. */
+/**
+ * Returns the authority of a caller with an account. Returns `null` if the account is disabled, or the credential has expired
+ * or was revoked.
+ */
 export function fromAccount(credential: Exclude<Credential, { kind: 'outside' }>, loaded: LoadedRights): Authority | null {
   const { account, key, login } = loaded;
   const credentialOrigin = originOf(credential, account?.epoch ?? 0);
@@ -112,7 +119,7 @@ export function fromAccount(credential: Exclude<Credential, { kind: 'outside' }>
   const refresh = credential.kind === 'token' ? (credential.login ?? null) : null;
   if (refresh && (!login || login.ended)) return null;
   const { subject } = account;
-  // Unread policies deny nothing to administrators, because an administrator could change these policies.
+  // For administrators, policies that could not be read deny nothing, because an administrator could change these policies.
   const known = account.administrator === 1 ? { ...loaded, unread: [] } : loaded;
   const unread = known.unread.filter((one) => !one.startsWith('repository:'));
   return {
@@ -163,16 +170,16 @@ function ownedBy(loaded: LoadedRights): string[] {
 }
 
 /**
- * True if the user name that came with a key belongs to the key or its owner, or if none came. A login password is accepted
- * with any user name, because docker requires one.
+ * Returns true if the user name sent with a key is that of the key or its owner, or if none was sent. A login password is
+ * accepted with any user name, because docker requires one.
  */
 function isNameFor(name: string | null, owner: string, key: string): boolean {
   return name === null || name.toUpperCase() === key || name.toLowerCase() === loginNameOf(owner);
 }
 
 /**
- * Returns the time at which a credential expires, or `null` if it never does. This is the earliest expiry of the credential and
- * of the credentials that it was issued for. The expiry of a refresh token does not count, because each use issues a new one.
+ * Returns the time when a credential expires, or `null` if it never does. This is the earliest expiry of the credential and of
+ * the credentials for which it was issued. The expiry of a refresh token does not count, because each use issues a new one.
  */
 function endOf(credential: Credential, keyEnd: number | null): number | null {
   const own =
@@ -182,8 +189,8 @@ function endOf(credential: Credential, keyEnd: number | null): number | null {
 }
 
 /**
- * Returns the rights of roles as statements: those of administrators, of owners of an organization, and of
- * users in their own namespace.
+ * Returns the rights that roles give, as statements: for administrators, for owners of an organization, and for users in their
+ * own namespace.
  */
 export function rolesOf(subject: string, administrator: boolean, owns: readonly string[]): Sourced[] {
   const all = (from: string, pattern: string): Sourced => ({

@@ -1,6 +1,6 @@
 /**
- * Loads all rows that decide what a caller may do, with one statement and within the limits of one request (invariant 12). Also
- * creates the account of the first administrator.
+ * Loads all rows that decide what a caller may do. It takes one statement, and its size is limited (invariant 12). Also creates
+ * the account of the first administrator.
  */
 import { type Database, type JoinedReads, newBatch } from '../events/batch.ts';
 import { prepare } from '../events/sql.ts';
@@ -10,25 +10,31 @@ import type { Statement } from './statement.ts';
 export const BOOTSTRAP = 'user:admin';
 
 /**
- * The maximum number of UTF-8 bytes that one request reads of the policies of a caller's teams together,
- * and of each other policy.
+ * The maximum number of UTF-8 bytes of policies that one request reads: of all teams of the caller together, and of each other
+ * policy.
  */
 export const READ_MAX_BYTES = 64 * 1024;
 /**
- * The maximum number of bytes of a team's policy that is read together with the team. Longer policies take a second statement.
+ * The maximum number of bytes of a team's policy that is read together with the team. Longer policies are read by a second
+ * statement.
  */
 const INLINE_MAX_BYTES = 4 * 1024;
-/** The maximum numbers of organizations and of teams that are read for one subject. A subject cannot have so many. */
+/**
+ * The maximum numbers of organizations and teams that are read for one subject. Other limits keep a subject from having so
+ * many.
+ */
 const MEMBERSHIPS_MAX = 1000;
 const TEAMS_MAX = 3000;
 /**
- * The maximum number of bytes of the policies that are read for a request about many repositories. They are read in the order
- * of the request.
+ * The maximum number of bytes of the policies in a request about many repositories. They are read in the order of the request.
  */
 const REPOSITORIES_MAX_BYTES = 128 * 1024;
-/** The policies of up to this many repositories always fit into one request, so their sizes are not added up. */
+/** Up to this many repositories, their policies always fit into one request, so their sizes are not added up. */
 const FEW = 4;
-/** A question about many subjects multiplies the limits above by the number of subjects, but at most by this factor. */
+/**
+ * The factor by which the limits above may grow at most in a request about many subjects. They grow with the number of
+ * subjects.
+ */
 const SUBJECTS_READ = 16;
 
 /**
@@ -69,7 +75,7 @@ const loadStatement = (teamsMax: number, repositoryStatements: string) => `WITH 
 const OF_REPOSITORIES = `SELECT 0, 'repository', subject, octet_length(statements), ${readable('statements')}
     FROM policies WHERE subject IN (SELECT 'repository:' || value FROM json_each(:repositories))`;
 
-/** Like `OF_REPOSITORIES`, but in the order of the request, and without the text of policies beyond the limit. */
+/** SQL as `OF_REPOSITORIES`, but in the order of the request, and without the text of policies beyond the limit. */
 const OF_MANY_REPOSITORIES = `SELECT 0, 'repository', subject, bytes,
       iif(total <= ${REPOSITORIES_MAX_BYTES}, ${readable('statements')}, NULL)
     FROM (SELECT subject, statements, octet_length(statements) AS bytes,
@@ -78,7 +84,7 @@ const OF_MANY_REPOSITORIES = `SELECT 0, 'repository', subject, bytes,
 
 const LOAD = loadStatement(TEAMS_MAX, OF_REPOSITORIES);
 
-/** SQL: the text of a column, or NULL if it is longer than `most` bytes. */
+/** Returns an SQL expression: the text of a column, or NULL if it is longer than `most` bytes. */
 export function readable(column: string, most: number | string = READ_MAX_BYTES): string {
   return `iif(octet_length(${column}) <= ${most}, ${column}, NULL)`;
 }
@@ -97,8 +103,8 @@ export interface LoadedRights {
   teams: string[];
   policies: { subject: string; statements: Statement[] }[];
   /**
-   * The subjects whose policies were too large to read. `*` means that the subject has more organizations or teams than are
-   * read. An unread policy might contain a denial, so callers must treat everything that it could deny as denied.
+   * The subjects whose policies were too long to read. `*` means that the subject has more organizations or teams than are
+   * read. Such a policy might contain a denial, so callers must treat everything that it might deny as denied.
    */
   unread: string[];
   login: { id: string; generation: number; ended: number } | null;
@@ -114,7 +120,7 @@ export const NOTHING_LOADED: LoadedRights = {
   login: null,
 };
 
-/** The ids of the key and of the login that the credential names. */
+/** The ids of the access key and of the login in the credential. */
 interface CredentialIds {
   key: string | null;
   login: string | null;
@@ -124,19 +130,19 @@ interface Row {
   n: number;
   kind: 'subject' | 'team' | 'repository';
   subject: string | null;
-  /** The number of bytes of the policy; `null` if there is none. */
+  /** The number of bytes of the policy, or `null` if there is none. */
   bytes: number | null;
   data: string | null;
 }
 
-/** The `data` of a row of kind `subject`, which is JSON. */
+/** The parsed `data` of a row of kind `subject`. */
 type SubjectData = Pick<LoadedRights, 'account' | 'key' | 'members' | 'login'> & {
   policy: { bytes: number; data: string | null } | null;
 };
 
 /**
- * Loads the rights of subjects. Takes one call to the database, and a second one if teams have long policies.
- * @param joined reads of other modules that join the first call
+ * Loads the rights of subjects. Takes one D1 call, or two if teams have long policies. @param joined reads of other modules
+ * that become part of the first call
  */
 export async function loadSubjects(
   env: Database,
@@ -146,7 +152,8 @@ export async function loadSubjects(
   joined: JoinedReads | null = null,
 ): Promise<LoadedRights[]> {
   const share = Math.min(subjects.length, SUBJECTS_READ);
-  // For several subjects no team's policy is read inline, so that `readTeams` reads each policy only once.
+  // For several subjects no team's policy is read with the team. `readTeams` reads each policy only once, although several
+  // subjects may be in the team.
   const inline = subjects.length > 1 ? 0 : INLINE_MAX_BYTES;
   const isBounded = subjects.length === 1 && repositories.length > FEW;
   const sql =
@@ -195,9 +202,9 @@ function loadedOf({ n, subject, data }: Row, rows: readonly Row[]): LoadedRights
 }
 
 /**
- * Reads the policies of teams, up to `most` bytes. The organizations of the requested repositories come first, then
- * the organizations whose policies have the fewest bytes. So large policies of one organization do not keep out
- * small policies of others.
+ * Reads the policies of teams, up to `most` bytes together. Policies in the organizations of the requested repositories come
+ * first, then those of the organizations whose policies have the fewest bytes. So long policies of one organization do not keep
+ * out short policies of others.
  */
 async function readTeams(
   env: Database,
@@ -247,7 +254,7 @@ export async function createBootstrapAdministrator(env: Database): Promise<void>
   ).run();
 }
 
-/** Records that a key was used today. This happens after the answer, once for each key and day. */
+/** Records that a key was used today. Done after the response, once for each key and day. */
 export async function noteUse(env: Database, key: string): Promise<void> {
   await prepare(env, 'UPDATE access_keys SET last_used_day = unixepoch() / 86400 WHERE id = :key', { key }).run();
 }

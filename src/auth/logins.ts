@@ -1,7 +1,8 @@
 /**
- * Logins that refresh tokens keep open. docker keeps the refresh token of `docker login`, sends it again and again, and ignores
- * a new one. So a refresh token is rotated only when a client asks for another one (`access_type=offline`). The old token is
- * then used up. If it is sent once more, somebody has stolen one of the two tokens, and the login ends for both holders.
+ * Logins that are kept open by refresh tokens. docker stores the refresh token of `docker login`, sends it again and again, and
+ * ignores a new one. So a refresh token is replaced only when a client asks for a new one (`access_type=offline`). The old
+ * token is then used up. If it is sent once more, somebody has stolen one of the two tokens, and the login ends for both
+ * holders.
  */
 import { type Database, newBatch } from '../events/batch.ts';
 import { prepare } from '../events/sql.ts';
@@ -13,8 +14,8 @@ import type { TokenContext } from './runtime.ts';
 import { mintRefreshToken, REFRESH_TOKEN_LIFETIME } from './tokens.ts';
 
 /**
- * Returns a refresh token for the caller: the first one of a new login, or the next one of the login that the caller's own
- * refresh token belongs to.
+ * Returns a refresh token for the caller: the first one of a new login, or the next one of the login to which the caller's own
+ * refresh token belongs.
  */
 export async function beginLogin(env: Database & Secrets, authority: Authority, context: TokenContext): Promise<string> {
   const { login } = authority;
@@ -24,16 +25,16 @@ export async function beginLogin(env: Database & Secrets, authority: Authority, 
 }
 
 /**
- * The maximum number of open logins of one account. If there are more, the oldest end. A machine that logs in once a day has 30
- * open logins. If 100 pipeline jobs log in as one robot each day, a login lasts ten days.
+ * The maximum number of open logins of one account. If there are more, the oldest logins end. A machine that logs in once a day
+ * has 30 open logins. If 100 pipeline jobs log in as one robot each day, a login lasts ten days.
  */
 const LIVING_MAX = 1000;
-/** Only every 16th new login ends the oldest ones, because that reads a row for each open login. */
+/** Only every 16th new login ends the oldest ones, because finding them reads a row for each open login. */
 const LOOKED_FOR_EVERY = 16;
-/** The number of logins that this isolate began. */
+/** The number of logins that started in this isolate. */
 const begunIn = perDatabase(() => ({ logins: 0 }));
 
-/** Opens a login, which lasts as long as a refresh token. @param id a new random id */
+/** Opens a login. It lasts as long as a refresh token. @param id a new random id */
 export async function openLogin(env: Database, id: string, subject: string): Promise<void> {
   const begun = begunIn(env);
   const count = begun.logins++;
@@ -53,8 +54,8 @@ export async function openLogin(env: Database, id: string, subject: string): Pro
 
 /**
  * Checks the caller's refresh token, if the caller has one, before an access token is issued.
- * @param rotate true if the client asks for another refresh token, which uses up this one
- * @returns false if the token was already used up; this call then ends the login
+ * @param rotate true if the client asks for a new refresh token, which uses up the old one
+ * @returns false if the token was used up before. In that case the login is ended
  */
 export async function continueLogin(env: Database, { login }: Authority, rotate: boolean): Promise<boolean> {
   if (!login) return true;
@@ -64,7 +65,9 @@ export async function continueLogin(env: Database, { login }: Authority, rotate:
   return rotated;
 }
 
-/** Uses up a refresh token by compare-and-swap. @returns false if another request used it up first, or the login has ended */
+/**
+ * Uses up a refresh token by compare-and-swap. @returns false if another request used it up first, or if the login has ended
+ */
 async function rotateLogin(env: Database, { id, generation }: { id: string; generation: number }): Promise<boolean> {
   const rotated = await prepare(
     env,
@@ -75,11 +78,14 @@ async function rotateLogin(env: Database, { id, generation }: { id: string; gene
   return rotated !== null;
 }
 
-/** The maximum number of logins that a run looks at before and after a random id. An index by time would cost a row a login. */
+/**
+ * The number of logins that a run reads before and after a random id to find expired ones. An index by time would cost one more
+ * written row for each login.
+ */
 const LOOKED_AT = 1000;
 
 /**
- * Deletes expired logins, and old counts of `allowance.ts`. Ids are random, so each login is looked at sooner or later.
+ * Deletes expired logins, and old counts of `allowance.ts`. Login ids are random, so each login is found sooner or later.
  * @returns the number of logins that were deleted
  */
 export async function expireLogins(env: Database, limit: number): Promise<number> {

@@ -1,6 +1,6 @@
 /**
- * Converts a password into a credential, without a query to the database. A password can be an access key, a login password,
- * the administrator's password, or a token of an outside issuer.
+ * Converts a password into a credential without a D1 call. A password can be an access key, a login password, the
+ * administrator's password, or an outside token.
  */
 import { decodeJwt, decodeProtectedHeader } from 'jose';
 import { sameSecret } from '../secrets.ts';
@@ -19,10 +19,10 @@ import { LOGIN_PASSWORD_TYPE, verifyLoginPassword } from './tokens.ts';
 
 /**
  * Converts a password into a credential.
- * @param name the user name; `null` if the password came without one, as a bearer token of the API does
- * @returns `expired` for a login password that has expired; `guess` for a text that may be an administrator's password that a
- *   person chose (the caller then limits how often it calls `credentialOfAdministrator`); `null` for a wrong password in the
- *   form of a generated or signed secret, which nobody can guess
+ * @param name the user name, or `null` if the password was sent without one, as a bearer token of the management API is
+ * @returns `expired` for a login password that has expired. `guess` for a text that may be an administrator's password that a
+ * person chose; the caller then limits how often it calls `credentialOfAdministrator`. `null` for a wrong password in the form
+ * of a generated or signed secret, which nobody can guess
  */
 export async function credentialOfPassword(
   env: Passwords,
@@ -42,7 +42,7 @@ function looksGenerated(text: string): boolean {
   return text.startsWith(SECRET_PREFIX) || isToken(text);
 }
 
-/** True if the text looks like a JWT and has a readable header. */
+/** Returns true if the text looks like a JWT and has a readable header. */
 function isToken(text: string): boolean {
   try {
     return /^[\w-]+\.[\w-]+\.[\w-]+$/.test(text) && decodeProtectedHeader(text) !== null;
@@ -51,7 +51,10 @@ function isToken(text: string): boolean {
   }
 }
 
-/** Compares a password with the administrator's. @returns `null` for a wrong name or password; both take the same time */
+/**
+ * Compares a password with the administrator's. @returns `null` if the name or the password is wrong; both cases take the same
+ * time
+ */
 export async function credentialOfAdministrator(
   env: Passwords,
   name: string | null,
@@ -63,8 +66,8 @@ export async function credentialOfAdministrator(
 }
 
 /**
- * Converts a JWT into a credential: a login password, which is verified, or an outside token, which is verified later against
- * the trust rules for its issuer.
+ * Converts a JWT into a credential. A login password is verified here. An outside token is verified later, when the trust rules
+ * for its issuer are known.
  */
 async function credentialOfToken(env: Passwords, token: string, context: TokenContext): Promise<Credential | 'expired' | null> {
   try {

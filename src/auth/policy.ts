@@ -1,6 +1,6 @@
 /**
- * Decides what a caller may do. An access token allows only what its grants contain, and allows reading until it expires. A
- * request that changes something also checks the rights in the database, so that a revocation takes effect at once.
+ * Decides what a caller may do. An access token allows only what its grants contain. For reads, the access token suffices until
+ * it expires. A request that changes something also checks the rights in D1, so that a revocation takes effect at once.
  */
 
 import type { RepositoryAction } from '../vocabulary/actions.ts';
@@ -10,30 +10,30 @@ import type { Credential } from './credential.ts';
 import type { Action, Grant } from './scope.ts';
 import { type Decision, decisions, evaluate, mightAllow } from './statement.ts';
 
-/** The caller of a request, as far as the credential alone identifies it. */
+/** The caller of a request, as the credential alone describes it. */
 export interface Caller {
   /**
-   * Empty for an anonymous caller. For every credential except a token it is also empty here, because only the
-   * database knows the subject.
+   * The subject of the caller. Empty for an anonymous caller. Also empty for credentials other than tokens, because their
+   * subject must be read from D1.
    */
   subject: string;
   /** `null` for an anonymous caller. */
   credential: Credential | null;
-  /** The grants of an access token; `null` for any other credential. */
+  /** The grants of an access token, or `null` for any other credential. */
   grants: Grant[] | null;
 }
 
 export const ANONYMOUS: Caller = { subject: '', credential: null, grants: null };
 
-/** A caller with an invalid or expired token. It may do nothing, and the answer says that the token is invalid. */
+/** A caller with an invalid or expired token. Such a caller may do nothing, and the answer says that the token is invalid. */
 export const INVALID_TOKEN: Caller = { subject: '', credential: null, grants: [] };
 
-/** A caller with an empty token, which is what a script sends whose variable is not set. */
+/** A caller with an empty token. Scripts send one if the variable with the token is not set. */
 export const EMPTY_TOKEN: Caller = { subject: '', credential: null, grants: [] };
 
 /**
- * True if the grants of an access token include this action. Also true for any other credential, which has no grants. The right
- * may have been revoked since.
+ * Returns true if the grants of an access token include this action, or if the credential is not an access token. The right may
+ * have been revoked since the token was issued.
  */
 export function isGranted(caller: Caller, action: Action, repository: string | null): boolean {
   return caller.grants === null || caller.grants.some((grant) => covers(grant, action, repository));
@@ -44,16 +44,16 @@ function covers(grant: Grant, action: Action, repository: string | null): boolea
   return named && grant.actions.includes(action);
 }
 
-/** True if the caller may do this now. @param tag `null` if the request names no tag */
+/** Returns true if the caller may do this now. @param tag `null` if the request names no tag */
 export function allows(authority: Authority, action: RepositoryAction, repository: string, tag: string | null = null): boolean {
   const question = { action, repository, tag, principals: authority.principals };
   return [authority.statements, ...authority.bounds].every((statements) => evaluate(statements, question).allowed);
 }
 
 /**
- * True if a limit of the credential itself refuses this action. The rights of the credential's owner do not matter.
- * @param tag `null` if the request names no tag. The credential may then be limited to some tags, except for a deletion, which
- *   is a deletion by digest
+ * Returns true if a limit of the credential itself forbids this action, whatever the rights of its owner.
+ * @param tag `null` if the request names no tag. The result is then false if the credential allows the action for some tags,
+ * except for a deletion, which is a deletion by digest
  */
 export function isOutsideKey(
   { bounds, principals }: Authority,
@@ -68,13 +68,13 @@ export function isOutsideKey(
   );
 }
 
-/** The maximum number of pattern comparisons in one request, which take a few milliseconds of CPU. */
+/** The maximum number of pattern comparisons in one request. They take a few milliseconds of CPU time. */
 export const COMPARISONS_MAX = 200_000;
 
 /**
- * Finds, for each action, the tags for which it is not allowed. A single tag is always compared, because the limits of policies
- * bound the work.
- * @throws too-much-work if several tags take more comparisons than one request may make
+ * Returns, for each action, the tags for which it is not allowed. A single tag is always compared, because the limits of
+ * policies bound the work.
+ * @throws too-much-work if several tags need more comparisons than one request may make
  */
 export function tagsDenied<A extends RepositoryAction>(
   authority: Authority,
@@ -101,20 +101,20 @@ export function tagsDenied<A extends RepositoryAction>(
   return Object.fromEntries(denied);
 }
 
-/** True if the action is allowed for at least one possible tag. Clients request tokens before they name a tag. */
+/** Returns true if the action is allowed for at least one possible tag. Clients request tokens before they name a tag. */
 function mightDo(authority: Authority, action: RepositoryAction, repository: string): boolean {
   const question = { action, repository, principals: authority.principals };
   return [authority.statements, ...authority.bounds].every((statements) => mightAllow(statements, question));
 }
 
 /**
- * Returns the subject to record for an allowed action. For a CI job it is the trust rule that allows the action, because
+ * Returns the subject to record for an allowed action. For a CI job this is the trust rule that allows the action, because
  * several rules may apply to the job.
  * @param tag the first tag that the request names
  */
 export function actingAs(authority: Authority, action: RepositoryAction, repository: string, tag: string | null): string {
   if (authority.credentialKind !== 'ci') return authority.subject;
-  // A push that moves a tag takes the right to `retag`, and content may be pushed without a tag.
+  // A push that moves a tag uses the right `retag`, and content may be pushed without a tag.
   const asked: [RepositoryAction, string | null][] = [
     [action, tag],
     ...(action === 'push' ? ([['retag', tag]] as [RepositoryAction, string | null][]) : []),
@@ -127,8 +127,8 @@ export function actingAs(authority: Authority, action: RepositoryAction, reposit
 }
 
 /**
- * Decides, and returns the statements that explain the decision. `limited` is the decision of the credential's own limit if
- * that refuses the action.
+ * Returns the decision and the statements that explain it. `limited` is the decision of the credential's own limit if that
+ * forbids the action.
  */
 export function explainDecision(
   authority: Authority,
@@ -143,8 +143,8 @@ export function explainDecision(
 }
 
 /**
- * Returns the part of the requested grants that the caller has. It is never an error to request more (distribution, "Token
- * Authentication Specification").
+ * Returns those of the requested grants to which the caller has the right. Requesting more is not an error (distribution,
+ * "Token Authentication Specification").
  */
 export function grantable(authority: Authority, asked: Grant[]): Grant[] {
   return asked
@@ -158,15 +158,15 @@ function mayBeGranted(authority: Authority, { type, name }: Grant, action: Actio
 }
 
 /**
- * True for a user with a key that is not narrowed, or with the administrator's password. False for a robot, because a stolen
- * robot key must not be able to create keys that outlive it.
+ * Returns true for a user with a key that is not narrowed, or with the administrator's password. Returns false for a robot,
+ * because a thief of a robot's key must not be able to create further keys.
  */
 export function isUnscopedUser({ credentialKind, bounds, subject }: Authority): boolean {
   const isOwn = credentialKind === 'password' || credentialKind === 'key' || credentialKind === 'session';
   return isOwn && bounds.length === 0 && subject.startsWith('user:');
 }
 
-/** True for a narrowed key, a CI job and an anonymous caller. They are told nothing about people. */
+/** Returns true for a narrowed key, a CI job and an anonymous caller. Such a caller gets no data about people. */
 export function isNarrowed({ bounds, credentialKind }: Pick<Authority, 'bounds' | 'credentialKind'>): boolean {
   return bounds.length > 0 || credentialKind === 'ci' || credentialKind === 'none';
 }

@@ -1,14 +1,14 @@
-/** The arguments that carry the clock, the network and the registry's host name. */
+/** The arguments that functions of this folder get instead of using the clock, the network and the host name directly. */
 
-/** The host for which a token is made or verified, and the time at which that happens. */
+/** The host for which a token is issued or verified, and the present time. */
 export interface TokenContext {
-  /** The host and port under which clients reach the registry. It is the audience of the registry's tokens. */
+  /** The host and port of the registry as clients see them. They are the audience of the registry's tokens. */
   service: string;
-  /** Milliseconds since the epoch. */
+  /** In milliseconds since the epoch. */
   now: number;
 }
 
-/** A token context with the network, which is needed to fetch the keys of outside issuers. */
+/** A token context with network access, which is needed to fetch the keys of outside issuers. */
 export interface Runtime extends TokenContext {
   fetch: typeof fetch;
   /** True if issuers may use plain http. */

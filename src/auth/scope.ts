@@ -1,11 +1,11 @@
 /**
  * Scopes of the token protocol, such as `repository:name:pull,push` (distribution, "Token Scope Documentation"). Parses and
- * formats them, and translates them to the registry's actions. Pure.
+ * formats scopes, and translates their actions to those of the registry. This module does no I/O.
  */
 import { isRepositoryName } from '../oci/name.ts';
 
 /**
- * The actions that a token can contain. `retag` and `create` are not among them, because each push checks these rights itself.
+ * The actions that a token can contain. `retag` and `create` are not among them, because each push checks these rights in D1.
  */
 export type Action = 'pull' | 'push' | 'delete' | 'admin' | 'catalog';
 
@@ -36,8 +36,8 @@ export function wordsOf(texts: string[]): string[] {
 }
 
 /**
- * Parses scopes. Scopes that nobody can be granted are left out, because the protocol requires an answer with the
- * intersection, not an error.
+ * Parses scopes. Scopes that nobody can be granted are left out, because the protocol requires an answer with the grantable
+ * scopes and not an error.
  * @param service the registry's host and port, which a scope may contain before the name
  */
 export function parseScopes(texts: string[], service = ''): Grant[] {
@@ -49,7 +49,10 @@ export function parseScopes(texts: string[], service = ''): Grant[] {
   }));
 }
 
-/** The type of a resource may have a class, as in `repository(plugin)`, which is obsolete (distribution, "Resource Class"). */
+/**
+ * The type of a resource may be followed by a class, as in `repository(plugin)`, which is obsolete (distribution, "Resource
+ * Class").
+ */
 const TYPE = /^(repository|registry)(?:\([a-z0-9]+\))?$/;
 
 function parseScope(text: string, service: string): Grant | null {
@@ -66,14 +69,14 @@ function parseScope(text: string, service: string): Grant | null {
 }
 
 /**
- * Removes the registry's host from a name, but only if the host has a port: without one, `registry.example.com/app` is a valid
+ * Removes the registry's host from a name if the host has a port. Without a port, `registry.example.com/app` is a valid
  * repository name.
  */
 function withoutHost(name: string, service: string): string {
   return service.includes(':') && name.startsWith(`${service}/`) ? name.slice(service.length + 1) : name;
 }
 
-/** Returns the scope that a client has to request for an action. The challenge contains it. */
+/** Returns the scope that a client must request for an action. The challenge in a 401 answer contains it. */
 export function scopeFor(action: Action, repository: string): string {
   if (action === 'catalog') return 'registry:catalog:*';
   const wire = { pull: 'pull', push: 'pull,push', delete: 'delete', admin: '*' };

@@ -1,7 +1,7 @@
 /**
  * Verifies requests that are signed with AWS Signature Version 4 (AWS, "Signature Version 4 for API requests"). The signing key
- * is derived from the secret of an access key, so no further secret is stored. The operation of the request is in a header, so
- * a request without a path and a query is enough here.
+ * is derived from the secret of an access key, so no further secret is stored. Only requests without a path and a query string
+ * are supported, because ECR's operations are named in a header.
  */
 import { digestOf, hexOf } from '../oci/digest.ts';
 import { accessKeySecrets, type Passwords } from './secrets.ts';
@@ -9,7 +9,7 @@ import { accessKeySecrets, type Passwords } from './secrets.ts';
 const ALGORITHM = 'AWS4-HMAC-SHA256';
 const TERMINATOR = 'aws4_request';
 
-/** The maximum difference between the clock of a client and that of the registry, in milliseconds. AWS accepts the same. */
+/** The maximum difference between the clocks of a client and the registry, in milliseconds. AWS accepts the same. */
 const SKEW_MAX = 15 * 60 * 1000;
 
 /** The parts of a request that its signature covers. */
@@ -24,7 +24,7 @@ export interface SignedRequest {
 export interface Signature {
   /** The id of the access key. */
   keyId: string;
-  /** `YYYYMMDD`, the day of the credential scope. */
+  /** The day in the credential scope, as `YYYYMMDD`. */
   day: string;
   region: string;
   service: string;
@@ -38,20 +38,20 @@ export type SignatureProblem =
   | { problem: 'missing' }
   /** The signature cannot be parsed, or does not cover what it must cover. `message` says what is wrong. */
   | { problem: 'incomplete'; message: string }
-  /** The key id has not the form of this registry's key ids. */
+  /** The key id does not have the form of this registry's key ids. */
   | { problem: 'unknown-key' }
   /** The signature does not belong to the request, or the clock of the client is wrong. `message` says which. */
   | { problem: 'invalid'; message: string };
 
 export interface VerifiedSignature {
-  /** The id of the access key. The database decides whether the key still counts. */
+  /** The id of the access key. Whether the key is still valid is decided later from D1. */
   key: string;
-  /** The region in the credential scope. The registry accepts any. */
+  /** The region in the credential scope. The registry accepts any region. */
   region: string;
 }
 
 /**
- * Verifies the signature of a request, without a query to the database.
+ * Verifies the signature of a request without a D1 call.
  * @param service the service in the credential scope, for example `ecr`
  * @param now milliseconds since the epoch
  */
@@ -76,7 +76,7 @@ export async function verifySignature(
   );
 }
 
-/** Parses the signature of a request, and checks everything about it except its HMAC. */
+/** Parses the signature of a request, and checks everything about it except the HMAC. */
 export function readSignature(request: SignedRequest, service: string, now: number): Signature | SignatureProblem {
   const signature = signatureIn(request.headers.get('authorization'));
   if ('problem' in signature) return signature;
@@ -87,7 +87,7 @@ function mismatch(message: string): SignatureProblem {
   return { problem: 'invalid', message };
 }
 
-/** Parses an Authorization header. The commas between the parts may come without a space. */
+/** Parses an Authorization header. The commas between its parts need not be followed by a space. */
 function signatureIn(header: string | undefined): Signature | SignatureProblem {
   if (header === undefined) return { problem: 'missing' };
   const incomplete = (message: string): SignatureProblem => ({ problem: 'incomplete', message });
@@ -104,7 +104,7 @@ function signatureIn(header: string | undefined): Signature | SignatureProblem {
   return { keyId, day, region, service, signedHeaders: signed.split(';'), hex };
 }
 
-/** Checks that the signature covers everything that decides what the request does. */
+/** Checks that the signature covers every part of the request that decides what the request does. */
 function problemOf({ service, signedHeaders }: Signature, request: SignedRequest, wanted: string): SignatureProblem | null {
   const names = [...request.headers.keys()];
   const mustSign = ['host', ...names.filter((name) => name.startsWith('x-amz-'))];
@@ -120,7 +120,7 @@ function problemOf({ service, signedHeaders }: Signature, request: SignedRequest
 
 const TIME = /^(\d{4})(\d{2})(\d{2})T(\d{2})(\d{2})(\d{2})Z$/;
 
-/** Checks the time of the signature, so that a recorded request can be repeated for some minutes only. */
+/** Checks the time of the signature. So a request that an attacker recorded can be repeated for only some minutes. */
 function clockProblem({ day }: Signature, { headers }: SignedRequest, now: number): SignatureProblem | null {
   const sent = headers.get('x-amz-date') ?? '';
   const match = TIME.exec(sent);
@@ -141,7 +141,7 @@ function timeText(time: number): string {
   return new Date(time).toISOString().replace(/\.\d{3}|[-:]/g, '');
 }
 
-/** The text whose HMAC is the signature. It contains the hash of the canonical request. */
+/** Returns the text whose HMAC is the signature. It contains the hash of the canonical request. */
 async function stringToSign(
   { day, region, service, signedHeaders }: Signature,
   { method, headers }: SignedRequest,
@@ -153,7 +153,7 @@ async function stringToSign(
   return [ALGORITHM, headers.get('x-amz-date'), scope, await sha256(new TextEncoder().encode(canonical))].join('\n');
 }
 
-/** True if the signature was made with this secret. The comparison takes constant time. */
+/** Returns true if the signature was made with this secret. The comparison takes constant time. */
 export async function isSignedWith(
   secret: string,
   signature: Signature,

@@ -1,7 +1,7 @@
 /**
- * The engine that decides who may do what. Nothing is allowed unless a statement allows it, and a statement that denies
- * overrules those that allow. The order of the statements does not matter. A request may have to read statements that somebody
- * else wrote (invariant 12), so every function that stores statements checks their limits with `checkStatements`. Pure.
+ * The policy engine: decides who may do what. Nothing is allowed unless a statement allows it, and a deny statement overrules
+ * allow statements. The order of the statements does not matter. A request may have to read statements that somebody else wrote
+ * (invariant 12), so every function that stores statements checks their limits with `checkStatements`. This module does no I/O.
  */
 import { matchesOne, patternList } from '../oci/pattern.ts';
 import type { RepositoryAction } from '../vocabulary/actions.ts';
@@ -11,10 +11,10 @@ import { Refusal } from '../vocabulary/refusal.ts';
 export interface Statement {
   effect: 'allow' | 'deny';
   actions: readonly RepositoryAction[];
-  /** Names or patterns. A statement in the policy of a repository contains the name of that repository. */
+  /** Names or patterns of repositories. For a statement in the policy of a repository, the name of that repository. */
   repositories: readonly string[];
   /**
-   * The principals to whom a statement in the policy of a repository applies; absent in the policy of a user, team or robot.
+   * The principals to whom a statement in the policy of a repository applies. Absent in the policy of a user, team or robot.
    */
   principals?: readonly string[];
   /** Patterns of tags. If absent, the statement applies to every tag and to content without a tag. */
@@ -25,9 +25,9 @@ export interface Statement {
 export interface Sourced {
   from: string;
   statement: Statement;
-  /** True for the statement of a role. `admin` cannot be denied to a role, because nobody could undo that. */
+  /** True for the statement of a role. The action `admin` cannot be denied to a role, because nobody could undo the denial. */
   standing?: boolean;
-  /** True if the statement stands for a policy that was too large to read. Such a policy might deny anything. */
+  /** True if the statement stands for a policy that was too long to read. Such a policy might deny anything. */
   unread?: true;
 }
 
@@ -36,13 +36,13 @@ export interface Question {
   repository: string;
   /** `null` if the request names no tag, for example a pull by digest. */
   tag: string | null;
-  /** The caller and all groups that it belongs to. */
+  /** The caller and all groups to which the caller belongs. */
   principals: readonly string[];
 }
 
 export interface Decision {
   allowed: boolean;
-  /** The statement that decided; `null` if none applied. */
+  /** The statement that decided, or `null` if none applied. */
   decidedBy: Sourced | null;
   matched: Sourced[];
 }
@@ -51,14 +51,14 @@ export function evaluate(statements: readonly Sourced[], question: Question): De
   return decisions(statements, question).about(question.tag);
 }
 
-/** Decides one question for many tags. */
+/** A decision that can be asked for many tags. */
 interface Decisions {
   about(tag: string | null): Decision;
   /** The maximum number of pattern comparisons for one tag. */
   comparisons: number;
 }
 
-/** Compares everything that does not depend on the tag once. `about` then compares only the tag. */
+/** Compares everything that does not depend on the tag once, so that `about` compares only the tag. */
 export function decisions(statements: readonly Sourced[], question: Omit<Question, 'tag'>): Decisions {
   const relevant = statements.filter(({ statement }) => concerns(statement, question));
   return {
@@ -74,7 +74,7 @@ export function decisions(statements: readonly Sourced[], question: Omit<Questio
   };
 }
 
-/** True if the question would be allowed for at least one possible tag. */
+/** Returns true if the action would be allowed for at least one possible tag. */
 export function mightAllow(statements: readonly Sourced[], question: Omit<Question, 'tag'>): boolean {
   const matched = statements.filter(
     ({ statement }) => concerns(statement, question) && (statement.effect === 'allow' || !statement.tags),
@@ -107,14 +107,14 @@ function concerns({ actions, repositories, principals }: Statement, question: Om
   );
 }
 
-/** True if at least one of the patterns matches the repository. */
+/** Returns true if at least one of the patterns matches the repository. */
 export function isAbout(patterns: readonly string[], repository: string): boolean {
   return matchesOne(patterns, repository);
 }
 
 const sets = new WeakMap<readonly string[], ReadonlySet<string>>();
 
-/** True if a statement for `principals` applies to a caller who has the principals in `asking`. */
+/** Returns true if a statement for `principals` applies to a caller with the principals `asking`. */
 export function names(principals: readonly string[] | undefined, asking: readonly string[]): boolean {
   if (principals === undefined) return true;
   const known = sets.get(asking) ?? new Set(asking);
@@ -123,7 +123,7 @@ export function names(principals: readonly string[] | undefined, asking: readonl
 }
 
 /**
- * True if a statement applies to the tag of a request. For a request without a tag:
+ * Returns true if a statement applies to the tag of a request. For a request without a tag:
  * - A right to push some tags allows pushing content, because content is pushed before its tag.
  * - A right to delete some tags does not allow a deletion by digest, because that removes all tags.
  * - A statement that denies deleting some tags also denies a deletion by digest.
@@ -138,9 +138,8 @@ function meansTag({ tags, effect }: Statement, { tag, action }: Pick<Question, '
 const PRINCIPALS_MAX = 200;
 
 /**
- * Checks the limits of statements.
- * @param what the term for the message: "a policy" or "a key"
- * @throws request-invalid with a message that names the limit
+ * @param what "a policy" or "a key", for the message
+ * @throws request-invalid if the statements exceed a limit, with a message that names the limit
  */
 export function checkStatements(statements: readonly Statement[], what = 'a policy'): void {
   refuseOver(statements.length, STATEMENTS_MAX, 'statements', what);
@@ -153,7 +152,7 @@ export function checkStatements(statements: readonly Statement[], what = 'a poli
   refuseOver(statementBytes(statements), POLICY_MAX_BYTES, 'bytes as JSON', what);
 }
 
-/** Returns the number of UTF-8 bytes of the statements as stored, which is JSON. */
+/** Returns the number of UTF-8 bytes of the statements in the stored form, which is JSON. */
 export function statementBytes(statements: readonly Statement[]): number {
   return new TextEncoder().encode(JSON.stringify(statements)).byteLength;
 }

@@ -1,6 +1,6 @@
 /**
  * Limits of the teams and robots of one organization. Each request of a member reads the policies of the member's teams, so
- * these policies must be small (invariant 12). Each organization has its own limits: no organization can use up the limits of
+ * these policies must be short (invariant 12). Each organization has its own limits: no organization can use up the limits of
  * another, or learn about them.
  */
 import type { Batch, Database } from '../events/batch.ts';
@@ -9,7 +9,7 @@ import { nameOf, organizationOf } from '../vocabulary/names.ts';
 import type { Particulars } from '../vocabulary/refusal.ts';
 import { allOf, DELETED } from './within.ts';
 
-/** The maximum number of UTF-8 bytes of the policies of all teams in one organization that one member belongs to. */
+/** The maximum number of UTF-8 bytes of the policies of all teams of one member in one organization. */
 const TEAM_BYTES_MAX = 32 * 1024;
 const TEAMS_OF_MEMBER_MAX = 50;
 const TEAM_MEMBERS_MAX = 1000;
@@ -17,7 +17,8 @@ const TEAMS_MAX = 200;
 const ROBOTS_MAX = 500;
 
 /**
- * Refuses the batch with `limit-reached` if it creates this team or robot and the organization already has the maximum number.
+ * Adds a precondition to the batch: a new team or robot does not exceed the organization's limit. Otherwise the batch fails
+ * with `limit-reached`.
  */
 export function requireRoomInOrganization(batch: Batch, subject: string): void {
   const kind = subject.startsWith('team:') ? 'team' : 'robot';
@@ -33,10 +34,10 @@ export function requireRoomInOrganization(batch: Batch, subject: string): void {
   );
 }
 
-/** SQL: the teams of one organization (from :from to :before) that :user belongs to, except :team. */
+/** SQL: the teams of one organization (from :from to :before) to which :user belongs, except :team. */
 const OTHER_TEAMS = 'FROM team_members WHERE user = :user AND team >= :from AND team < :before AND team <> :team';
 
-/** SQL: the limits for adding :user to :team. Each condition is true if there is room. */
+/** SQL conditions about the limits for adding :user to :team. Each is true if :user can be added. */
 const MEMBER_ROOM = {
   members: `(SELECT count(*) FROM team_members INDEXED BY team_members_by_team WHERE team = :team) < ${TEAM_MEMBERS_MAX}`,
   teams: `(SELECT count(*) ${OTHER_TEAMS}) < ${TEAMS_OF_MEMBER_MAX}`,
@@ -45,8 +46,8 @@ const MEMBER_ROOM = {
 };
 
 /**
- * Refuses the batch with `limit-reached` if it adds a user to a team beyond the limits. The check ignores users who
- * are already in the team.
+ * Adds a precondition to the batch: adding a user to a team stays within the limits. Otherwise the batch fails with
+ * `limit-reached`. If the user is already in the team, it holds.
  */
 export function requireTeamMemberRoom(batch: Batch, env: Database, team: string, user: string): void {
   const parameters = { team, user, ...allOf('team', organizationOf(team)) };
@@ -70,15 +71,18 @@ export function requireTeamMemberRoom(batch: Batch, env: Database, team: string,
   );
 }
 
-/** SQL: a member of :team whose other teams (from :from to :before) leave no room for a policy of :bytes bytes. */
+/**
+ * SQL query: a member of :team whose policies of other teams (from :from to :before) leave no space for a policy of :bytes
+ * bytes.
+ */
 const OVERFULL_MEMBER = `SELECT m.user FROM team_members m INDEXED BY team_members_by_team
   JOIN team_members o ON o.user = m.user AND o.team >= :from AND o.team < :before AND o.team <> :team
   JOIN policies p ON p.subject = o.team
   WHERE m.team = :team GROUP BY m.user HAVING sum(octet_length(p.statements)) + :bytes > ${TEAM_BYTES_MAX} LIMIT 1`;
 
 /**
- * Refuses the batch with `limit-reached` if it saves a team policy of `bytes` bytes that would exceed the limit of a member's
- * teams. A policy that becomes smaller is always accepted.
+ * Adds a precondition to the batch: a team policy of `bytes` bytes stays within the limit of all members. Otherwise the batch
+ * fails with `limit-reached`. A policy that becomes shorter is always accepted.
  */
 export function requirePolicyRoom(batch: Batch, env: Database, team: string, bytes: number): void {
   const parameters = { team, bytes, ...allOf('team', organizationOf(team)) };

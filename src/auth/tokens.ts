@@ -1,7 +1,7 @@
 /**
- * The registry's own tokens: access tokens for /v2, refresh tokens for /token, login passwords for both and for the API, and
- * signed locations of uploads. Except for locations, each token names the credential that it was made with. It allows no more
- * and lasts no longer than that credential.
+ * The tokens that the registry issues: access tokens for /v2, refresh tokens for /token, login passwords for both and for the
+ * management API, and signed locations of uploads. Except for locations, each token names the credential for which it was
+ * issued. It allows no more and lasts no longer than that credential.
  *
  * The tokens are JWTs. Each kind of token has its own key, `typ` and maximum lifetime, so that no kind is accepted as another.
  * jose checks a fixed algorithm, issuer, audience, type and set of claims. The lifetime is checked here.
@@ -18,18 +18,18 @@ import { isPasswordMark, type Passwords } from './secrets.ts';
 
 const HOUR = 60 * 60;
 
-/** The kind of access tokens. Its lifetime is the longest time until a revocation takes effect on pulls. */
+/** The kind of access tokens. The lifetime is the longest time until a revocation takes effect on pulls. */
 const ACCESS: Kind = { label: 'access-token', typ: 'berth-access+jwt', lifetime: 5 * 60 };
 const REFRESH: Kind = { label: 'refresh-token', typ: 'berth-refresh+jwt', lifetime: 30 * 24 * HOUR };
 const LOGIN: Kind = { label: 'login-password', typ: 'berth-login+jwt', lifetime: LOGIN_PASSWORD_MAX_LIFETIME };
-/** The kind of signed upload locations. Its lifetime is that of an upload that receives no data. */
+/** The kind of signed upload locations. An upload that receives no data has the same lifetime. */
 const LOCATION: Kind = { label: 'upload-location', typ: 'berth-upload+jwt', lifetime: 24 * HOUR };
 
 export const REFRESH_TOKEN_LIFETIME = REFRESH.lifetime;
 
 /**
- * The subject of a token and the credential that the token is made with. `until` is the end of that credential, in seconds
- * since the epoch; `null` if it has none.
+ * The subject of a token and the credential for which it is issued. `until` is the expiry of that credential, in seconds since
+ * the epoch, or `null` if it does not expire.
  */
 interface Holder {
   subject: string;
@@ -37,7 +37,7 @@ interface Holder {
   until: number | null;
 }
 
-/** A token and its end, in seconds since the epoch. */
+/** A token and its expiry, in seconds since the epoch. */
 export interface Minted {
   token: string;
   expiresAt: number;
@@ -65,7 +65,7 @@ interface AccessToken {
 
 /**
  * Verifies an access token.
- * @returns the caller and the grants of the token; `null` for a token of another issuer, and for an invalid or expired one
+ * @returns the caller and the grants of the token; `null` if it is a token of another issuer, invalid or expired
  */
 export async function verifyAccessToken(env: Passwords, token: string, context: TokenContext): Promise<AccessToken | null> {
   const claims = await verifyOnce(env, token, context);
@@ -78,25 +78,25 @@ export async function verifyAccessToken(env: Passwords, token: string, context: 
   };
 }
 
-/** False for a token that was made with an earlier password of the bootstrap administrator. */
+/** Returns false for a token that was issued for an earlier password of the first administrator. */
 export async function isOfPassword(env: Passwords, claims: JWTPayload): Promise<boolean> {
   const { password } = (claims.via as CredentialOrigin | undefined) ?? {};
   return password === undefined || (await isPasswordMark(env, password));
 }
 
 export function credentialOf(claims: JWTPayload): Credential & { kind: 'token' } {
-  // A token without an origin gets an epoch that no account has.
+  // A token without an origin gets an epoch that no account has, so it is not valid.
   const credentialOrigin = (claims.via as CredentialOrigin | undefined) ?? { epoch: -1 };
   return { kind: 'token', subject: claims.sub ?? '', credentialOrigin, until: claims.exp ?? 0 };
 }
 
 interface Verified {
   claims: JWTPayload;
-  /** The secrets and the host against which the token was verified. */
+  /** The secrets and the host with which the token was verified. */
   against: string;
 }
 
-/** The access tokens that this isolate has verified. A push sends the same token with dozens of requests. */
+/** The access tokens that this isolate has verified. A push sends the same token in dozens of requests. */
 const verified = new Map<string, Verified>();
 const VERIFIED_MAX = 500;
 
@@ -111,7 +111,9 @@ async function verifyOnce(env: Secrets, token: string, context: TokenContext): P
   return claims;
 }
 
-/** Makes a refresh token for one generation of a login. `logins.ts` counts the generations. */
+/**
+ * Issues a refresh token for one generation of a login. Each refresh token of a login has a generation number (`logins.ts`).
+ */
 export function mintRefreshToken(
   env: Secrets,
   holder: Holder,
@@ -136,7 +138,7 @@ export async function verifyRefreshToken(
   return { ...credentialOf(claims), login: { id: String(claims.login), generation: Number(claims.generation) } };
 }
 
-/** True if the text says that it is a refresh token. The signature is not checked. */
+/** Returns true if the text claims to be a refresh token. The signature is not checked. */
 export function isRefreshToken(text: string): boolean {
   try {
     return decodeProtectedHeader(text).typ === REFRESH.typ;
@@ -145,7 +147,7 @@ export function isRefreshToken(text: string): boolean {
   }
 }
 
-/** Makes a login password. @param lifetime seconds. It is reduced to 12 hours if it is longer */
+/** Issues a login password. @param lifetime in seconds, at most 12 hours; longer lifetimes are shortened */
 export function mintLoginPassword(env: Secrets, holder: Holder, lifetime: number, context: TokenContext): Promise<Minted> {
   return mintFor(env, { ...LOGIN, lifetime: Math.min(lifetime, LOGIN.lifetime) }, holder, {}, context);
 }
@@ -170,11 +172,14 @@ export interface UploadLocation {
   id: string;
   repository: RepositoryName;
   algorithm: DigestAlgorithm;
-  /** The number of bytes that the upload had received when the location was made; `null` in a location of an older version. */
+  /**
+   * The number of bytes that the upload had received when the location was issued, or `null` in a location of an earlier
+   * version of the registry.
+   */
   offset: number | null;
 }
 
-/** Makes the signed location of an upload. The signature binds the upload to its repository and its owner. */
+/** Issues the signed location of an upload. The signature binds the upload to its repository and its owner. */
 export function sealUpload(env: Secrets, upload: UploadLocation, subject: string, context: TokenContext): Promise<string> {
   return mint(
     env,
@@ -185,8 +190,8 @@ export function sealUpload(env: Secrets, upload: UploadLocation, subject: string
 }
 
 /**
- * Reads a signed location. The caller of this function must compare the owner and the repository with those of the request.
- * @returns `null` if the location is forged or has expired
+ * Reads a signed location. The caller must compare the owner and the repository with those of the request. @returns `null` if
+ * the location is forged or has expired
  */
 export async function unsealUpload(
   env: Secrets,
@@ -215,8 +220,8 @@ export interface Kind {
 }
 
 /**
- * Makes and signs a token.
- * @param until the end of the token in seconds since the epoch, if it is earlier than the maximum lifetime allows
+ * Issues and signs a token. @param until the expiry in seconds since the epoch, if it is earlier than the maximum lifetime
+ * allows
  */
 export async function mint(
   env: Secrets,
@@ -237,7 +242,7 @@ export async function mint(
     .sign(await signingKey(env, kind.label));
 }
 
-/** Returns the end of a token that is made at `now`, in seconds since the epoch. */
+/** Returns the expiry of a token that is issued at `now`, in seconds since the epoch. */
 function endOf(kind: Kind, now: number, until: number | null): number {
   return Math.min(Math.floor(now / 1000) + kind.lifetime, until ?? Number.POSITIVE_INFINITY);
 }

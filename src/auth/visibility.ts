@@ -1,6 +1,6 @@
 /**
  * Lists the repositories that a caller may pull or administer. An index yields candidates, which can be more than the caller
- * may see. The engine then decides on each candidate, within the number of comparisons that one request may make.
+ * may see. The policy engine then decides on each candidate, within the number of comparisons that one request may make.
  */
 import type { Database } from '../events/batch.ts';
 import { prepare } from '../events/sql.ts';
@@ -13,7 +13,7 @@ import type { Sourced } from './statement.ts';
 
 /**
  * A set of repository names: all names that begin with one of the prefixes, and the single names. The prefix '' stands for all
- * names. Both lists are sorted, and no prefix begins with another one.
+ * names. Both lists are sorted, and no prefix begins with another prefix.
  */
 export interface Place {
   prefixes: string[];
@@ -21,8 +21,8 @@ export interface Place {
 }
 
 /**
- * Returns the repository patterns of statements that allow `action`. The statements are the caller's own, or those of a
- * credential's limit.
+ * Returns the repository patterns of statements that allow `action`. The statements are the caller's own, or a limit of the
+ * credential.
  */
 export function repositoryPatterns({ statements }: Pick<Authority, 'statements'>, action: RepositoryAction): string[] {
   return statements
@@ -60,7 +60,9 @@ function sorted(texts: readonly string[]): string[] {
   return [...new Set(texts)].sort();
 }
 
-/** Removes each prefix that another one covers. For example, `acme/` covers `acme/web-`, which comes later in sorted order. */
+/**
+ * Removes each prefix that another prefix covers. For example, `acme/` covers `acme/web-`, which comes later in sorted order.
+ */
 function withoutCovered(prefixes: readonly string[]): string[] {
   const kept: string[] = [];
   for (const prefix of sorted(prefixes)) {
@@ -77,8 +79,8 @@ export function placeTest({ prefixes, names }: Place): (name: string) => boolean
 }
 
 /**
- * True if one of the prefixes covers the text. Only the last prefix that is not greater than the text can cover it, because no
- * prefix begins with another one.
+ * Returns true if one of the prefixes covers the text. Only the last prefix that is not greater than the text can cover it,
+ * because no prefix begins with another prefix.
  */
 function isCovered(prefixes: readonly string[], text: string): boolean {
   let [low, high] = [0, prefixes.length];
@@ -101,8 +103,8 @@ export function common(one: Place, other: Place): Place {
 }
 
 /**
- * What the policy of a repository says about pulling: whether it allows and denies the caller to pull, and
- * whether everybody may pull.
+ * What the policy of a repository says about pulling: whether it allows the caller to pull, whether it denies that, and whether
+ * everybody may pull.
  */
 export interface Said {
   allows: boolean;
@@ -110,12 +112,12 @@ export interface Said {
   isPublic: boolean;
 }
 
-/** Decides on a repository. Returns `null` if the request has no comparisons left. */
+/** Decides on a repository. Returns `null` if the request has no pattern comparisons left. */
 export type Judge = (repository: string, said?: Said) => boolean | null;
 
 /**
  * Returns a function that decides on one repository after the other. The caller's own statements are merged first, so that each
- * pattern is compared once for a repository.
+ * pattern is compared only once per repository.
  */
 export function judgeOf(authority: Authority, action: RepositoryAction): Judge {
   const own = together(
@@ -133,8 +135,8 @@ export function judgeOf(authority: Authority, action: RepositoryAction): Judge {
 }
 
 /**
- * Merges the allow statements into one, and the deny statements into one. Statements with tags, statements of roles and those
- * of unread policies are kept as they are.
+ * Merges the allow statements into one, and the deny statements into one. Statements with tags, statements of roles, and those
+ * of policies that could not be read are kept as they are.
  */
 function together(statements: readonly Sourced[], action: RepositoryAction): Sourced[] {
   const relevant = statements.filter(({ statement }) => statement.actions.includes(action));
@@ -155,20 +157,26 @@ function sourced(repository: string, action: RepositoryAction, said: Said | unde
   }));
 }
 
-/** The bits of `policy_principals.pull`. */
+/** The bits of the column `policy_principals.pull`. */
 const ALLOWS = 1;
 export const DENIES = 2;
 
-/** SQL: the bit of one statement (JSON). The actions are words of a closed list, so a search in the text finds them. */
+/**
+ * Returns an SQL expression: the bit for one statement (JSON). The actions are words of a closed list, so a text search finds
+ * them.
+ */
 const bitOf = (statement: string) =>
   `iif(instr(${statement} -> 'actions', '"pull"') > 0, iif(${statement} ->> 'effect' = 'deny', ${DENIES}, ${ALLOWS}), 0)`;
 
-/** SQL: `ALLOWS`, `DENIES` or both, depending on what the statements `s.value` in a group of rows say about pulling. */
+/**
+ * SQL expression: `ALLOWS`, `DENIES` or both, depending on what the statements `s.value` in a group of rows say about pulling.
+ */
 export const PULL_BITS = `max(${bitOf('s.value')} & ${ALLOWS}) + max(${bitOf('s.value')} & ${DENIES})`;
 
 /**
- * SQL: the bits of an index row. A row that an earlier version wrote has no bits, so the policy is read instead. For a policy
- * with one statement, which is usual, this avoids `json_each`. No character of a principal needs escaping in JSON.
+ * SQL expression: the bits of an index row. A row that an earlier version of the registry wrote has no bits; they are then
+ * computed from the policy. For a policy with one statement, which is usual, this avoids `json_each`. The text search is
+ * possible because no character of a principal needs escaping in JSON.
  */
 const PULL = `coalesce(n.pull, (SELECT iif(json_array_length(q.statements) = 1, ${bitOf('(q.statements -> 0)')},
     (SELECT ${PULL_BITS} FROM json_each(q.statements) s WHERE instr(s.value -> 'principals', '"' || n.principal || '"') > 0))
@@ -176,7 +184,7 @@ const PULL = `coalesce(n.pull, (SELECT iif(json_array_length(q.statements) = 1, 
 
 /**
  * Reads what the policies of repositories say about pulling by some principals. Reads the index instead of the policies, which
- * may be large. The result has no entry for a repository whose policy names none of the principals.
+ * may be long. The result has no entry for a repository whose policy names none of the principals.
  */
 export async function pullsSaid(
   env: Pick<Database, 'DB'>,
@@ -202,7 +210,7 @@ export async function pullsSaid(
   return said;
 }
 
-/** Returns those of the repositories that everybody may pull. */
+/** Returns the repositories in the list from which everybody may pull. */
 export async function publicAmong(env: Pick<Database, 'DB'>, repositories: readonly string[]): Promise<Set<string>> {
   const said = await pullsSaid(env, [EVERYONE], repositories);
   return new Set([...said].filter(([, { isPublic }]) => isPublic).map(([repository]) => repository));

@@ -1,7 +1,7 @@
 /**
  * The daily budget of background jobs (invariant 11). All jobs together may use a fifth of the free plan's daily limits, so
  * that they cannot make the registry unavailable to users. The costs are those that D1 reports. They are stored in one row per
- * day, by the clock of the database. D1's limits reset at 00:00 UTC, which is also when a day of the budget ends.
+ * day, by the clock of D1. A day ends at 00:00 UTC, when D1's limits are reset.
  *
  * A part of the budget is reserved for each job; all jobs share the rest. So a large garbage collection cannot stop the
  * delivery of webhooks for the day.
@@ -20,7 +20,7 @@ export const NO_COST: Cost = { rowsRead: 0, rowsWritten: 0, queueOperations: 0 }
 /** The reserved part of the budget for each job, in percent. */
 const SHARES: Record<Job, number> = { deliveries: 15, expiry: 10, collector: 20, scrub: 5, lifecycle: 10 };
 
-/** The jobs that send queue messages. No queue operations are reserved for the other jobs. */
+/** The jobs that send queue messages. For the other jobs, no queue operations are reserved. */
 const SENDERS: Job[] = ['deliveries'];
 
 const RESOURCES = {
@@ -49,7 +49,7 @@ function budgetOf(env: Settings): Cost {
   };
 }
 
-/** Returns the statement that reads today's spending. `dayOf` parses its result. */
+/** Returns a SELECT that reads today's costs. `dayOf` parses its result. */
 export function today(env: Pick<Env, 'DB'>): D1PreparedStatement {
   return env.DB.prepare('SELECT spent FROM background_days WHERE day = unixepoch() / 86400');
 }
@@ -64,7 +64,7 @@ export function dayOf(env: Settings, result: D1Result | undefined): Day {
   return { budget: budgetOf(env), spent: Object.fromEntries(spent) as Day['spent'] };
 }
 
-/** Adds costs to today's spending, which is one row. */
+/** Adds costs to the row of today. */
 export async function recordSpending(env: Pick<Env, 'DB'>, spent: Day['spent']): Promise<void> {
   const rows = Object.entries(spent).map(([job, cost]) => [job, NAMES.map((name) => cost[name])]);
   await env.DB.prepare(
@@ -79,7 +79,7 @@ export async function recordSpending(env: Pick<Env, 'DB'>, spent: Day['spent']):
     .run();
 }
 
-/** The number of days for which the spending is stored. People can look at it. */
+/** The number of days for which the costs are kept, so that users can look at them. */
 const DAYS_KEPT = 8;
 
 export async function forgetDays(env: Pick<Env, 'DB'>): Promise<void> {
@@ -100,7 +100,7 @@ export function totalOf({ spent }: Day): Cost {
 
 /**
  * Returns what a job may still spend today: the unspent part of the whole budget, minus the unspent reserves of the other jobs,
- * but at least the unspent part of its own reserve.
+ * but at least the unspent part of the job's own reserve.
  */
 export function leftFor(day: Day, job: Job): Cost {
   const total = totalOf(day);
@@ -108,8 +108,8 @@ export function leftFor(day: Day, job: Job): Cost {
     const others = JOBS.filter((other) => other !== job && (name !== 'queueOperations' || SENDERS.includes(other)));
     const kept = others.map((other) => Math.max(0, shareOf(day, other, name) - (day.spent[other]?.[name] ?? 0)));
     if (day.budget[name] === Number.POSITIVE_INFINITY) return Number.POSITIVE_INFINITY;
-    // A job keeps its reserve even if other jobs spent more than they were allowed. That happens in the last slice of a job,
-    // and if an administrator forces a run.
+    // A job keeps its reserve even if other jobs spent more than they were allowed to. That happens in the last slice of a job,
+    // or if an administrator forces a run.
     const own = shareOf(day, job, name) - (day.spent[job]?.[name] ?? 0);
     return Math.max(0, own, day.budget[name] - total[name] - kept.reduce((sum, one) => sum + one, 0));
   };
@@ -120,7 +120,7 @@ function shareOf({ budget }: Day, job: Job, name: keyof Cost): number {
   return Math.floor((budget[name] * SHARES[job]) / 100);
 }
 
-/** Returns a message that names the resource that a job has used up; `null` if the job may run. */
+/** Returns a message that names the resource of which nothing is left for a job, or `null` if the job may run. */
 export function usedUp(day: Day, job: Job): string | null {
   const left = leftFor(day, job);
   const name = (['rowsWritten', 'rowsRead'] as const).find((one) => left[one] <= 0);

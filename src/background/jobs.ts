@@ -1,6 +1,6 @@
 /**
  * Runs background jobs one after the other while they have budget left for the day. The bindings that a job gets count the rows
- * that D1 reports and the messages that are sent to queues.
+ * that D1 reports and the messages that the job sends to queues.
  */
 import { type Env, type Vars, withBindings } from '../env.ts';
 import { countedDatabase, report } from '../telemetry.ts';
@@ -9,17 +9,17 @@ import { add, type Cost, type Day, leftFor, NO_COST, recordSpending, usedUp } fr
 
 export interface Work {
   job: Job;
-  /** @param left what the job may still spend today */
+  /** @param left what the job may still spend today (see `budget.ts`) */
   run: (env: Env, left: Cost) => Promise<unknown>;
 }
 
-/** The spending is saved after this many rows, because the runtime can end an invocation at any moment. */
+/** The number of rows after which the costs are saved, because the runtime can end an invocation at any moment. */
 const SAVED_AFTER = { rowsRead: 5000, rowsWritten: 200 };
 
-/** The cost of saving the spending. */
+/** The cost of saving the costs once. */
 const SAVING: Cost = { rowsRead: 2, rowsWritten: 1, queueOperations: 0 };
 
-/** Adds up the costs of jobs, and saves them from time to time. */
+/** Adds up the costs of jobs and saves them from time to time. */
 class Account {
   private unsaved: Day['spent'] = {};
   private readonly env: Pick<Env, 'DB'>;
@@ -36,7 +36,7 @@ class Account {
     if (rowsRead >= SAVED_AFTER.rowsRead || rowsWritten >= SAVED_AFTER.rowsWritten) await this.save();
   }
 
-  /** Saves the costs since the last save. If that fails, the next save includes them. */
+  /** Saves the costs since the last save. If saving fails, the next save includes them. */
   async save(): Promise<void> {
     const [first] = Object.keys(this.unsaved) as Job[];
     if (!first) return;
@@ -53,9 +53,9 @@ class Account {
 }
 
 /**
- * Runs jobs one after the other. If a job fails, the next ones still run. A job whose budget is used up is skipped, which is
- * not a failure.
- * @param isEnd returns true for a failure after which all other jobs would fail too; then no more jobs run
+ * Runs jobs one after the other. If a job fails, the next ones still run. A job without budget is skipped, which is not a
+ * failure.
+ * @param isEnd returns true for a failure after which all other jobs would fail too; no more jobs run then
  * @returns the failures
  */
 export async function runWithin(
@@ -67,7 +67,7 @@ export async function runWithin(
   const account = new Account(env, day);
   const failures: unknown[] = [];
   const told = new Set<Job>();
-  // The jobs run one after the other, so they can share the counting bindings.
+  // The jobs can share the counting bindings, because only one job runs at a time.
   let running: Job = 'expiry';
   const counted = metered(env, {
     spent: (cost) => account.add(running, cost),
@@ -99,7 +99,10 @@ async function runOne(day: Day, job: Job, run: () => Promise<unknown>): Promise<
   }
 }
 
-/** Runs a job at the request of an administrator. Its cost is counted like that of a scheduled run. */
+/**
+ * Runs a job that an administrator has requested. Its costs are counted like those of a scheduled run. The caller decides
+ * whether the job may run although the budget is used up.
+ */
 export async function runCounted<T>(env: Env, day: Day, job: Job, run: (env: Env, left: Cost) => Promise<T>): Promise<T> {
   const account = new Account(env, day);
   try {
@@ -110,15 +113,15 @@ export async function runCounted<T>(env: Env, day: Day, job: Job, run: (env: Env
   }
 }
 
-/** The number of queue operations for one message: it is written, read and deleted (Cloudflare Queues, "Pricing"). */
+/** The number of queue operations that one message costs: it is written, read and deleted (Cloudflare Queues, "Pricing"). */
 const OPERATIONS_PER_MESSAGE = 3;
 
 type Bindings = Pick<Env, 'DB' | 'EVENTS' | 'DELIVERIES' | 'DEAD_LETTERS'>;
 
 interface Meter {
-  /** Receives each cost as soon as it is known. The counted operation waits for the returned promise. */
+  /** Receives each cost as soon as it is known. The operation that caused the cost waits for the returned promise. */
   spent: (cost: Cost) => Promise<void>;
-  /** True if at least this many queue operations are left. */
+  /** Returns true if at least this many queue operations are left. */
   maySend: (operations: number) => boolean;
 }
 

@@ -1,4 +1,4 @@
-/** Deletions of tags and images in the management API. */
+/** Schemas of the deletion of tags and images in the management API. */
 import * as z from 'zod';
 import { isDigest } from '../oci/digest.ts';
 import { isTag } from '../oci/reference.ts';

@@ -1,6 +1,6 @@
 /**
- * The JSON Schema (draft 2020-12) of the events that are sent to webhooks of the format `native`. Later versions may add
- * fields. They never remove a required field, and never change the meaning of a field.
+ * The JSON Schema (draft 2020-12) of the events that webhooks of the format `native` receive. Later versions may add fields.
+ * They never remove a required field and never change the meaning of a field.
  */
 import { CAUSES } from '../vocabulary/causes.ts';
 import { cloudEventType, EVENT_TYPES, type EventType, isAboutBlob } from '../vocabulary/event-types.ts';
@@ -8,7 +8,9 @@ import { cloudEventType, EVENT_TYPES, type EventType, isAboutBlob } from '../voc
 const text = { type: 'string', minLength: 1 } as const;
 const ref = (name: string) => ({ $ref: `#/$defs/${name}` });
 
-/** The schema of the events whose types have one of these prefixes. @param data the schema of their field `data` */
+/**
+ * Returns the schema of the events whose types begin with one of these prefixes. @param data the schema of their field `data`
+ */
 function eventsOf(beginnings: string[], data: object): object {
   return { properties: { type: { enum: typesOf(beginnings) }, data } };
 }
@@ -17,7 +19,10 @@ function typesOf(beginnings: string[]): string[] {
   return EVENT_TYPES.filter((type) => beginnings.some((one) => type.startsWith(one))).map(cloudEventType);
 }
 
-/** The prefixes of event types that have a branch of their own in `oneOf`. Every event type matches exactly one branch. */
+/**
+ * The prefixes of event types that have an alternative of their own in `oneOf`. Every event type matches exactly one
+ * alternative.
+ */
 const CONTENT = ['tag.', 'manifest.', 'repository.'];
 const isOther = (type: EventType) => !isAboutBlob(type) && !CONTENT.some((one) => type.startsWith(one));
 

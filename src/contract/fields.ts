@@ -13,10 +13,10 @@ export const description = z
   )
   .describe('Unchanged if left out');
 
-/** A time as RFC 3339 defines it, with a time zone. */
+/** A time in the format of RFC 3339, with a time zone. */
 export const instant = z.iso.datetime({ offset: true });
 
-/** The repositories whose policies name a user, team or robot. */
+/** Repositories whose policies name a user, team or robot. The first names, and the number of all. */
 export const grantsSchema = z.strictObject({
   repositories: z.array(z.string()).describe('Names of the repositories, the first 100'),
   count: z.number().describe('The number of repositories'),
@@ -25,8 +25,8 @@ export const grantsSchema = z.strictObject({
 export const removedSchema = z.strictObject({ removedGrants: grantsSchema });
 
 /**
- * The schema of an object whose keys the sender chooses. zod's `record` silently drops the key `__proto__`, and a dropped
- * condition would no longer restrict anything. Therefore the key has another name while zod parses the object.
+ * Returns the schema of an object whose keys the sender chooses. zod's `record` silently drops the key `__proto__`. A dropped
+ * condition would no longer restrict anything. So the key is renamed while zod parses the object.
  */
 export function recordOf<T extends z.ZodType>(value: T, keyMaxLength = 100) {
   const record = z.record(z.string().max(keyMaxLength), value);

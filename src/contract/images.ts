@@ -1,4 +1,4 @@
-/** Schemas of tags and images in the management API: lists of tags, and a single tag or image. */
+/** Schemas of tags and images in the management API: lists and details. */
 import * as z from 'zod';
 import { isDigest } from '../oci/digest.ts';
 import {
@@ -11,7 +11,7 @@ import {
   TAG_ORDERS,
 } from '../vocabulary/images.ts';
 
-/** The form of the cursor of a list of tags: the time of the push in seconds, and the tag. */
+/** The cursor of a list of tags: the time of the push in seconds, and the tag. */
 export const TAG_PLACE = /^(\d{1,15}):([A-Za-z0-9_][A-Za-z0-9._-]{0,127})$/;
 
 const n = z.optional(z.coerce.number().int().min(1).max(IMAGES_MAX)).describe(`Items a page, ${IMAGES_DEFAULT} by default`);
@@ -50,5 +50,5 @@ export const imageListQuery = z.strictObject({
     ),
 });
 
-/** An image is read without parameters. */
+/** The request for an image has no parameters. */
 export const imageQuery = z.strictObject({});

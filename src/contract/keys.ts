@@ -3,7 +3,7 @@ import * as z from 'zod';
 import { PAGE_QUERY } from './pages.ts';
 import { identityStatements } from './statements.ts';
 
-/** The number of seconds for which a replaced key keeps working: the default and the maximum. */
+/** The default and the maximum number of seconds for which a replaced key remains valid. */
 const OVERLAP_DEFAULT = 24 * 60 * 60;
 const OVERLAP_MAX = 7 * OVERLAP_DEFAULT;
 
@@ -19,7 +19,7 @@ const keyStatements = z
   .optional(z.nullable(identityStatements))
   .describe('Limits the key: it may do what both its owner and these statements allow. `null`: no limit');
 
-/** The range depends on settings, so the operation checks it. `minimum` is for the documentation only. */
+/** The maximum depends on settings, so the operation checks it. `minimum` is only for the documentation. */
 const keyDays = z
   .optional(z.int().meta({ minimum: 1 }))
   .describe('Days that the key works, counted from its creation, up to `KEY_MAX_DAYS`');

@@ -7,5 +7,5 @@ const VALUE_MAX = 256;
 const key = z.string().min(1).max(KEY_MAX);
 const value = z.string().max(VALUE_MAX);
 
-/** The labels to set. `null` removes a label. */
+/** The labels to set, by key. `null` removes a label. */
 export const labelChange = z.record(key, z.nullable(value));

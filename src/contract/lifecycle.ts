@@ -1,6 +1,6 @@
 /**
- * Schemas of lifecycle policies in the management API. A schema checks each field alone. Rules about several fields are checked
- * in `src/registry/lifecycle/policy.ts`.
+ * Schemas of lifecycle policies in the management API. A schema checks each field by itself. `src/registry/lifecycle/policy.ts`
+ * checks the fields in combination.
  */
 import * as z from 'zod';
 import { isDigest } from '../oci/digest.ts';
@@ -18,10 +18,13 @@ import {
 
 const UNSUPPORTED = 'storage classes are not supported';
 
-/** Words of ECR for storage classes. A policy with these words gets a message that says that they are not supported. */
+/**
+ * ECR's words for storage classes, which are not supported. A policy with one of these words gets an error message that says
+ * so.
+ */
 const STORAGE_CLASS_WORDS = ['storageClass', 'targetStorageClass', 'transition', 'sinceImageTransitioned'];
 
-/** The error message for an issue of zod. `undefined` keeps the message of zod. */
+/** Returns the error message for an issue of zod, or `undefined` to keep zod's own message. */
 function messageFor(issue: { code?: string | undefined; keys?: unknown; input?: unknown }): string | undefined {
   const given = issue.code === 'unrecognized_keys' ? (issue.keys as unknown[]) : [issue.input];
   return given.some((one) => STORAGE_CLASS_WORDS.includes(one as string)) ? UNSUPPORTED : undefined;
@@ -85,8 +88,8 @@ const rule = z.strictObject(
 export const lifecyclePolicy = z.strictObject({ rules: z.array(rule).min(1).max(RULES_MAX) });
 
 /**
- * The maximum number of characters of a preview's cursor. The cursor contains the versions that the rules keep: five rules may
- * count a thousand versions each.
+ * The maximum number of characters of a preview's cursor. The cursor contains the versions that the rules keep: up to a
+ * thousand for each of five rules.
  */
 const CURSOR_MAX = 200_000;
 
@@ -97,7 +100,7 @@ export const lifecyclePreview = z.strictObject({
 
 const priority = z.string().regex(/^\d{1,15}$/);
 
-/** The JSON in the cursor of a preview. */
+/** The content of a preview's cursor, as JSON. */
 export const lifecyclePreviewCursor = z.strictObject({
   after: z.string().max(256),
   known: z.strictObject({

@@ -1,4 +1,7 @@
-/** Schemas of garbage collection, the scrub, the consistency check and the budget of background jobs in the management API. */
+/**
+ * Schemas of garbage collection, the scrub job, the consistency check (`fsck`) and the budget of background jobs in the
+ * management API.
+ */
 import * as z from 'zod';
 
 export const sliceQuery = z.strictObject({
@@ -7,5 +10,5 @@ export const sliceQuery = z.strictObject({
 
 export const findingsQuery = z.strictObject({ last: z.optional(z.string().max(512)).describe('`next` of the previous page') });
 
-/** The JSON in the cursor of a list of findings. */
+/** The content of the cursor of a list of findings, as JSON. */
 export const findingsCursor = z.tuple([z.string()], z.union([z.string(), z.int()]));

@@ -1,4 +1,4 @@
-/** The messages about wrong fields: what a field must be, and which name or word was probably meant. */
+/** Messages about invalid fields: what the field must be, and which name or word the client probably meant. */
 import type * as z from 'zod';
 
 type Issue = z.core.$ZodRawIssue;
@@ -8,9 +8,9 @@ const NAMES_MAX = 5;
 const NAME_MAX_LENGTH = 64;
 
 /**
- * Returns a function that writes the message of an issue of zod, for checks that have no message of their own in the schema.
- * @param place the part of the request that is checked: `query`, `body`, or empty for the input of an operation
- * @param schema the schema of the whole value, which tells the range and the default of a number
+ * Returns a function that returns the message for an issue of zod. Used for checks whose schema has no message of its own.
+ * @param place the part of the request that is checked: `query`, `body`, or the empty string for the input of an operation
+ * @param schema the schema of the whole value, from which the range and default of a number are read
  */
 export function messagesFor(place: string, schema: z.ZodType): (issue: Issue) => string | undefined {
   return (issue) => {
@@ -47,7 +47,10 @@ function unknownNames(sent: readonly string[], known: readonly string[], word: s
   return known.length === 0 ? names : `${names}. There are: ${known.join(', ')}`;
 }
 
-/** The message for a value that is not one of the allowed words. It lists all of them, because a shell shows no other list. */
+/**
+ * Returns the message for a value that is not one of the allowed words. It lists all of them, because users of a shell see no
+ * other list.
+ */
 function oneOf(words: readonly string[], sent: unknown): string {
   const meant = typeof sent === 'string' ? nearest(sent, words) : null;
   const list = words.length === 1 ? `must be ${words[0]}` : `must be one of ${words.join(', ')}`;
@@ -70,7 +73,10 @@ function wrongType(issue: Issue & { code: 'invalid_type' }, schema: z.ZodType): 
   return issue.input === undefined ? `is missing, and ${must}` : must;
 }
 
-/** The message for a value that is no list: the words that the list may have, and the value as a list if it is a text. */
+/**
+ * Returns the message for a value that should be a list. It names the allowed words of the list, or repeats the sent value as a
+ * list.
+ */
 function listOf({ expected, inst, input }: Issue & { code: 'invalid_type' }): string | null {
   if (expected !== 'array') return null;
   const item = defOf(defOf(inst).element);
@@ -83,7 +89,7 @@ function listOf({ expected, inst, input }: Issue & { code: 'invalid_type' }): st
   return meant === null ? list : `did you mean ["${meant}"]? It ${list}`;
 }
 
-/** The parts of zod's definitions of schemas that messages are made from. */
+/** The parts of zod's schema definitions from which messages are built. */
 interface Definition {
   type?: string;
   shape?: Record<string, unknown>;
@@ -104,7 +110,7 @@ function wordsOf({ type, entries = {} }: Definition): string[] {
   return type === 'enum' ? Object.values(entries).map(String) : [];
 }
 
-/** The message about the number at this place: its range, and what applies without it. `null` if there is no number. */
+/** Returns the message about a number: its range and its default. Returns `null` if the schema has no number at this path. */
 function numberAt(schema: unknown, [step, ...rest]: readonly PropertyKey[] = []): string | null {
   const { type, ...def } = defOf(schema);
   const inside = step === undefined ? null : (def.shape?.[String(step)] ?? def.element ?? def.valueType);
@@ -165,9 +171,9 @@ const FORMATS: Record<string, string> = {
 };
 
 /**
- * The word that the client probably meant. A word is likely if one of the two texts contains the other, or if at most a third
- * of the letters of the word differ. `null` if no word is likely.
- * @param parts false: a text that contains the word, or is contained in it, is not likely for that reason
+ * Returns the word that the client probably meant, or `null`. A word is likely if it contains the sent text or is contained in
+ * it, or if at most a third of its letters differ.
+ * @param parts false if containing or being contained must not count
  */
 export function nearest(
   sent: string,
@@ -185,14 +191,17 @@ export function nearest(
   return ranked[0]?.word ?? null;
 }
 
-/** The minimum number of letters of a contained text. A shorter text could be contained by chance. */
+/** The minimum number of letters of a contained text. A shorter text could be contained by accident. */
 const PART_MIN_LENGTH = 4;
 
 function isPart(one: string, other: string): boolean {
   return Math.min(one.length, other.length) >= PART_MIN_LENGTH && (one.includes(other) || other.includes(one));
 }
 
-/** The number of letters to insert, delete, replace or swap to change one text into the other (optimal string alignment). */
+/**
+ * Returns the number of letters to insert, delete, replace or swap to change one text into the other (optimal string
+ * alignment).
+ */
 function distanceBetween(from: string, to: string): number {
   let [before, last]: [number[], number[]] = [[], Array.from({ length: to.length + 1 }, (_, n) => n)];
   for (let i = 1; i <= from.length; i++) {

@@ -1,4 +1,4 @@
-/** Schemas of pagination: the query parameters of a list, and the page in its answer. */
+/** Schemas of pagination: the query parameters of a list, and the page in the answer. */
 import * as z from 'zod';
 
 const PAGE_DEFAULT = 100;

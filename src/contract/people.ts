@@ -1,11 +1,11 @@
-/** Schemas of users, their invitations, and the caller in the management API. */
+/** Schemas of users, their invitations, and the caller's own account in the management API. */
 import * as z from 'zod';
 import { LOGIN_PASSWORD_MAX_LIFETIME } from '../vocabulary/limits.ts';
 
 import { PAGE_QUERY } from './pages.ts';
 
 const DESCRIPTION_MAX = 255;
-/** The maximum number of characters of an invitation token. A token has about 400. */
+/** The maximum number of characters of an invitation token. Real tokens have about 400. */
 const TOKEN_MAX = 2048;
 /** The minimum lifetime of a login password, in seconds. */
 const LOGIN_PASSWORD_MIN_LIFETIME = 15 * 60;

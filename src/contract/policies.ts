@@ -1,4 +1,4 @@
-/** Schemas of policies, and of the explanation of a right, in the management API. */
+/** Schemas of policies, and of the explanation why a caller has a right, in the management API. */
 import * as z from 'zod';
 import { isRepositoryName } from '../oci/name.ts';
 import { isTag } from '../oci/reference.ts';

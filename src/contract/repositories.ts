@@ -2,7 +2,7 @@
 import * as z from 'zod';
 import { PAGE_QUERY } from './pages.ts';
 
-/** The maximum number of characters of a description, which is that of a short description on Docker Hub. */
+/** The maximum number of characters of a description. Docker Hub has the same limit. */
 const DESCRIPTION_MAX = 100;
 const OVERVIEW_MAX = 100_000;
 

@@ -1,4 +1,4 @@
-/** Schemas of policy statements in the management API: in requests, and in answers. */
+/** Schemas of policy statements in requests and answers of the management API. */
 import * as z from 'zod';
 import { isRepositoryPattern, isTagPattern } from '../oci/pattern.ts';
 import { ACTIONS, PRESETS, type Preset, type RepositoryAction, TAG_ACTIONS } from '../vocabulary/actions.ts';
@@ -50,8 +50,8 @@ export const repositoryStatements = z.array(repositoryStatement).max(STATEMENTS_
 export type SentStatement = z.output<typeof identityStatement> | z.output<typeof repositoryStatement>;
 
 /**
- * Refuses a statement that has tags and an action that tags cannot limit. For example, tags cannot limit `pull`: a tagged image
- * can also be pulled by its digest.
+ * Reports an error if a statement has tags and an action that tags cannot limit, such as `pull`: a tagged image can also be
+ * pulled by its digest.
  */
 function onlyActionsWithTags({ actions: sent, tags }: SentStatement, context: z.RefinementCtx): void {
   const others = actionsIn(sent).filter((action) => !TAG_ACTIONS.includes(action));
@@ -60,7 +60,7 @@ function onlyActionsWithTags({ actions: sent, tags }: SentStatement, context: z.
   context.addIssue({ code: 'custom', path: ['tags'], message });
 }
 
-/** The actions of a list or a preset, in the order of `ACTIONS`. */
+/** Returns the actions of a list or of a preset, in the order of `ACTIONS`. */
 export function actionsIn(sent: z.output<typeof actions>): RepositoryAction[] {
   const listed: readonly RepositoryAction[] = typeof sent === 'string' ? PRESETS[sent] : sent;
   return ACTIONS.filter((action) => listed.includes(action));

@@ -1,4 +1,4 @@
-/** Schemas of tags in the management API: the history of a tag, the rollback of a tag, and the setting for immutable tags. */
+/** Schemas of tags in the management API: the history of a tag, the rollback of a tag, and immutable tags. */
 import * as z from 'zod';
 import { isDigest } from '../oci/digest.ts';
 

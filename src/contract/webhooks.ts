@@ -9,11 +9,11 @@ import { PAGE_QUERY } from './pages.ts';
 
 const PATTERNS_MAX = 50;
 
-/** The number of seconds for which deliveries are also signed with the previous secret: the default and the maximum. */
+/** The default and the maximum number of seconds for which deliveries are also signed with the previous secret. */
 const OVERLAP_DEFAULT = 24 * 60 * 60;
 const OVERLAP_MAX = 7 * OVERLAP_DEFAULT;
 
-/** The event types that a webhook can select. A test event is not one of them: only the tested webhook gets it. */
+/** The event types that a webhook can select. `webhook.test` is not among them, because only the tested webhook receives it. */
 const TYPES = EVENT_TYPES.filter((type) => type !== 'webhook.test') as [EventType, ...EventType[]];
 
 const url = z
@@ -63,7 +63,7 @@ export const newWebhook = z.strictObject({
 });
 export type NewWebhook = z.output<typeof newWebhook>;
 
-/** A new webhook of a repository. It has no `repositories`, because it gets only events about its own repository. */
+/** A new webhook of a repository. It has no field `repositories`, because it receives only events about its own repository. */
 export const newRepositoryWebhook = newWebhook.omit({ repositories: true });
 
 export const webhookChange = z.strictObject({

@@ -1,6 +1,6 @@
 /**
- * D1's only transaction is `batch()`, a list of statements without IF. The class `Batch` adds preconditions with reasons,
- * handles for the rows of a statement, and named parameters. If a batch recorded events, a message announces them to the queue
+ * A batch is the only transaction of D1: a list of statements without IF. The class `Batch` adds preconditions with reasons,
+ * handles for the rows of a statement, and named parameters. If a batch recorded events, a queue message announces the events
  * after the response.
  */
 import { waitUntil } from 'cloudflare:workers';
@@ -14,7 +14,7 @@ import { type Parameters, prepare } from './sql.ts';
 
 export type Database = Pick<Env, 'DB' | 'EVENTS'>;
 
-/** Runs work that may continue after the response. If such work is lost, the cron finishes what is necessary (invariant 9). */
+/** Runs work that may continue after the response. If such work is lost, the cron job does what is necessary (invariant 9). */
 export interface Background {
   waitUntil(work: Promise<unknown>): void;
 }
@@ -22,45 +22,45 @@ export interface Background {
 /** A reference to the rows that one statement of a batch will yield. */
 export interface Handle<Row> {
   readonly index: number;
-  /** Is never set. It only carries the type of the row. */
+  /** Never set. It only carries the type of the row for the compiler. */
   readonly row?: Row;
 }
 
-/** The results of a batch. The handle of a statement selects its rows. */
+/** The results of a batch. Callers read them by the handles of the statements. */
 export interface Results {
   of<Row>(handle: Handle<Row>): Row[];
   /** Returns the row of a statement that yields one at most, or `null` if there is none. */
   first<Row>(handle: Handle<Row>): Row | null;
   /** Returns the number of rows that a statement wrote. */
   changes(handle: Handle<unknown>): number;
-  /** The number of rows that D1 counted for the whole batch, index entries included. */
+  /** The number of rows that D1 charges for the whole batch, including index entries. */
   readonly rows: { read: number; written: number };
 }
 
 /**
- * The message and detail of a refusal, or a function that queries them after the batch was refused. The function returns `null`
- * if the precondition holds by then. Another request has then changed the data in between, and the refusal is `overtaken`.
+ * The message and detail of a refusal. They can be a function that queries them after the batch failed. It returns `null` if
+ * the precondition holds by then, because another request has changed the data; the reason of the refusal is then `overtaken`.
  */
 type Saying = Particulars | (() => Promise<Particulars | null>) | undefined;
 
-/** Reads of one module that are added to the batch of another module, so that both take one database call. */
+/** Reads of one module that another module adds to its own batch, so that both take one D1 call. */
 export interface JoinedReads {
   addTo(batch: Batch): void;
-  /** Receives the results of that batch. */
+  /** Receives the results of the batch to which the reads were added. */
   take(results: Results): void;
 }
 
 interface CommitOptions {
   /**
-   * True if running the batch twice does no harm, whatever happens in between. If D1's answer is lost, the batch is then sent
-   * again.
+   * True if running the batch twice does no harm, whatever happens in between. If the answer of D1 is lost, the batch is then
+   * sent again.
    */
   repeatable?: boolean;
 }
 
 /**
  * A transaction: statements that run in order, all of them or none. Preconditions are statements of the batch, so they are
- * checked at the moment of the change. The first precondition that does not hold refuses the batch.
+ * checked at the moment of the change. If a precondition does not hold, D1 aborts the batch and `commit` throws a refusal.
  */
 export class Batch {
   readonly #env: Database;
@@ -72,11 +72,11 @@ export class Batch {
   }
 
   /**
-   * Adds a precondition.
+   * Adds a precondition. If it does not hold, the batch is aborted and `commit` throws a refusal with `reason`.
    * @param condition an SQL expression
-   * @param says the message and detail of the refusal; a function is called only if the batch was refused for this reason. If
-   *   several preconditions of a batch have the same reason, only one of them may have `says`. It must then be a function that
-   *   finds out which of them failed.
+   * @param says the message and detail of the refusal; a function is called only if the batch failed for this reason. If
+   * several preconditions of a batch have the same reason, only one of them may have `says`. It must then be a function that
+   * finds out which of them failed.
    */
   require(reason: Precondition, condition: string, parameters: Parameters = {}, says?: Saying): void {
     if (says !== undefined && this.#sayings.has(reason)) throw new Error(`two preconditions of one batch say why: ${reason}`);
@@ -86,7 +86,7 @@ export class Batch {
 
   /**
    * Adds a precondition that can fail for several reasons.
-   * @param refusals a SELECT that yields reasons. Its first row refuses the batch; without rows the precondition holds
+   * @param refusals a SELECT that yields reasons. If it yields a row, the batch is aborted with that reason
    * @param says the message and detail of the refusal for each reason
    */
   requireNone(refusals: string, parameters: Parameters, says: Partial<Record<Precondition, Saying>>): void {
@@ -97,7 +97,7 @@ export class Batch {
     this.run(`INSERT INTO refusals (reason) ${refusals}`, parameters);
   }
 
-  /** Adds a statement whose rows are not needed. */
+  /** Adds a statement that yields no rows, or whose rows are not needed. */
   run(sql: string, parameters: Parameters = {}): Handle<never> {
     return this.add(prepare(this.#env, sql, parameters));
   }
@@ -118,8 +118,8 @@ export class Batch {
   }
 
   /**
-   * Runs the batch. The events that it records are announced to the queue after the response.
-   * @throws Refusal if a precondition does not hold; it has the reason of the first such precondition
+   * Runs the batch. If the batch recorded events, a queue message announces them after the response.
+   * @throws Refusal with the reason of the first precondition that does not hold
    */
   async commit({ repeatable = false }: CommitOptions = {}): Promise<Results> {
     try {
@@ -168,14 +168,16 @@ function resultsOf(results: D1Result[]): Results {
   };
 }
 
-/** The maximum number of attempts of a change that other requests overtake. An attempt takes one or two database calls. */
+/**
+ * The maximum number of attempts of a change if other requests change the same data meanwhile. An attempt takes one or two D1
+ * calls.
+ */
 const RACES_MAX = 5;
 
 /**
- * Repeats a change that depends on data that it read before. The batch of the change requires that these data are still the
- * same, with the reason `overtaken`. If another request has changed them in between, the data are read and the change is
- * decided again.
- * @throws overtaken if every attempt was overtaken
+ * Repeats a change that depends on data that it read before. Its batch has a precondition, with the reason `overtaken`, that
+ * these data are unchanged. If another request has changed them in between, the change is attempted again with the new data.
+ * @throws overtaken if every attempt failed for this reason
  */
 export async function withRetries<T>(attempt: () => Promise<T>, triesMax = RACES_MAX): Promise<T> {
   for (let tries = 1; ; tries++) {
@@ -194,7 +196,7 @@ async function commit(env: Database, statements: D1PreparedStatement[]): Promise
 }
 
 /**
- * Returns true if a failed batch can be sent again: the connection was lost, or the error is unknown. The batch may have been
+ * Returns true if a failed batch may be sent again: the connection was lost, or the error is unknown. The batch may have been
  * committed, because D1 itself repeats only reads. A batch is not sent again if the database is overloaded, has used up its
  * daily limit, or refused a statement.
  */
@@ -203,10 +205,13 @@ export function isLost(error: unknown): boolean {
   return failure === null || failure === 'lost';
 }
 
-/** A result row. The row of an event that `recordEvent` wrote has these fields; other rows do not. */
+/** A result row. Rows of events that `recordEvent` wrote have these fields; other rows do not. */
 type Recorded = { recorded_event?: number; type?: string };
 
-/** Sends one message for all events of a batch. If the queue does not accept the message, the cron finds the events. */
+/**
+ * Sends one message for all events of a batch. If the queue does not accept the message, the cron job finds the events in the
+ * database.
+ */
 function announceRecorded(env: Database, results: D1Result[]): void {
   const recorded = (results.flatMap((result) => result.results) as Recorded[]).filter(
     ({ recorded_event, type }) => recorded_event !== undefined && !QUIET_TYPES.includes(type ?? ''),

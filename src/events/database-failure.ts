@@ -1,12 +1,12 @@
 /**
- * Classifies errors of D1 by their documented texts. Four cases need different responses: the daily limit of rows is used up,
+ * Recognizes errors of D1 by their documented texts. Four cases need different responses: the daily limit of rows is used up,
  * the database is full, it is overloaded, or the connection was lost. Sources: D1 docs, "Debug D1" (error list); changelog of
  * 2026-09-01, "D1 free tier limit enforcement".
  */
 
 /**
- * `rows-read` and `rows-written`: the free plan's daily limit is used up, so no retry before 00:00 UTC can succeed.
- * `full`: the database or the account has the maximum size. Reads and deletions still succeed.
+ * The kind of an error of D1. `rows-read` and `rows-written`: the free plan's daily limit is used up, so no retry before 00:00
+ * UTC can succeed. `full`: the database or the account has the maximum size. Reads and deletions still succeed.
  */
 type DatabaseFailure = 'rows-read' | 'rows-written' | 'full' | 'overloaded' | 'lost' | 'refused';
 
@@ -44,7 +44,7 @@ export function secondsToMidnight(now: number): number {
 }
 
 /**
- * Returns the number of seconds to wait before a retry: `usual`, or the time until the daily limit is reset if it is used up.
+ * Returns the number of seconds to wait before a retry: `usual`, or the time until 00:00 UTC if the daily limit is used up.
  * @param now in milliseconds
  */
 export function pauseAfter(error: unknown, usual: number, now: number): number {

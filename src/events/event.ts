@@ -1,12 +1,12 @@
-/** Events of the registry, in the form in which they are recorded and delivered. Pure. */
+/** Events of the registry, in the form in which they are stored and delivered. This module does no I/O. */
 
 import type { EventType } from '../vocabulary/event-types.ts';
 
-/** The actor of a change: a subject such as `user:admin`, and the id of the access key that was used, if one was. */
+/** Who makes a change: a subject such as `user:admin`, and the id of the access key if one was used. */
 export interface Actor {
   subject: string;
   key?: string;
-  /** The client's address or a hash of it. The audit log keeps it for some days. Webhook deliveries never contain it. */
+  /** The client's address or a hash of it. The audit log keeps it for some days. Webhooks never receive it. */
   address?: string;
 }
 
@@ -15,7 +15,9 @@ export function actorIn(subject: string, key: string | null): Actor {
   return { subject, ...(key === null ? {} : { key }) };
 }
 
-/** The actor of changes that the registry makes by itself, for example in lifecycle rules, garbage collection and the scrub. */
+/**
+ * The actor of changes that the registry makes by itself, for example by lifecycle rules, garbage collection and the scrub job.
+ */
 export const REGISTRY: Actor = { subject: 'registry' };
 
 /** An event in the database. */
@@ -26,8 +28,9 @@ export interface RecordedEvent {
   at: number;
   type: EventType;
   /**
-   * The subject of the event: the name of a repository, `organization:acme`, or empty for the registry itself. Events about
-   * logins have `logins:`, `logins:acme` or `failed-logins:`.
+   * What the event is about: the name of a repository, `organization:acme`, or the empty string for the registry itself. Events
+   * about logins have `logins:`, `logins:acme` or `failed-logins:`. Rights to read events and webhook subscriptions are checked
+   * against this field.
    */
   about: string;
   /** The number of the event among the events with the same `about`. The numbers begin with 1 and have no gaps. */
@@ -37,12 +40,14 @@ export interface RecordedEvent {
   by: Actor;
 }
 
-/** Types of events that are one step of a push. They are not announced, because the event of the manifest follows. */
+/**
+ * Types of events that are one step of a push. No queue message announces them, because the event of the manifest follows soon.
+ */
 export const QUIET_TYPES: readonly string[] = ['blob.mounted'] satisfies EventType[];
 
 /**
- * The queue message that announces events. It does not contain the events, because a message of Cloudflare Queues has a maximum
- * of 128 KB. The consumer reads the events from the database.
+ * The queue message that announces events. It does not contain the events themselves, because a message of Cloudflare Queues
+ * may have at most 128 KB. The consumer reads the events from D1.
  */
 export interface Announcement {
   /** The id of the newest event. */
@@ -51,7 +56,8 @@ export interface Announcement {
 
 /**
  * Returns the `about` of events that concern a subject. For a repository, this is its name. For an organization, a team, a
- * robot or a trust rule, it is `organization:<name>`. It is empty for users and for trust rules of the registry.
+ * robot or a trust rule, it is `organization:<name>`. For users and for trust rules of the whole registry, it is the empty
+ * string.
  */
 export function aboutOf(subject: string): string {
   const at = subject.indexOf(':');
@@ -79,8 +85,8 @@ const LOGINS = 'logins:';
 export const FAILED_LOGINS = 'failed-logins:';
 
 /**
- * Returns the organization or user that an `about` belongs to: `acme` for `acme/api`, `organization:acme` and `logins:acme`.
- * The result is empty for an `about` that belongs to the registry itself.
+ * Returns the organization or user to which an `about` belongs: `acme` for `acme/api`, `organization:acme` and `logins:acme`.
+ * Returns the empty string for an `about` that belongs to the registry itself.
  */
 export function organizationAbout(about: string): string {
   const own = ['organization:', LOGINS].find((kind) => about.startsWith(kind));

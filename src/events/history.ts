@@ -1,4 +1,4 @@
-/** Reads events: oldest first for delivery, newest first for the audit log. Deletes old events. */
+/** Reads events: the oldest first for delivery, the newest first for the audit log. Deletes old events. */
 import type { Env } from '../env.ts';
 import type { Page } from '../oci/page.ts';
 import type { Cause } from '../vocabulary/causes.ts';
@@ -22,7 +22,7 @@ interface Row {
   changes: string | null;
 }
 
-/** Returns the event of a row, without the client's address: only readers of the audit log may see that. */
+/** Converts a row to an event. Leaves out the client's address, which only readers of the audit log may see. */
 function eventOf({ id, at, type, about, sequence, target, actor, key_id, changes }: Row): RecordedEvent {
   const by = actorIn(actor, key_id);
   const said = JSON.parse(target) as RecordedEvent['target'];
@@ -31,12 +31,15 @@ function eventOf({ id, at, type, about, sequence, target, actor, key_id, changes
 }
 
 /**
- * The maximum number of characters of all targets of one page. The deliveries of these events are inserted by one statement,
- * whose parameters may have 2 MB (D1, "Limits").
+ * The maximum number of characters of the targets of all events on one page. One statement inserts the deliveries of these
+ * events, and D1 accepts parameters of up to 2 MB.
  */
 const PAGE_MAX = 500_000;
 
-/** Returns up to `limit` events after the given id, oldest first. A page of large events is shorter, but has one at least. */
+/**
+ * Returns up to `limit` events after the given id, the oldest first. A page with large events is shorter, but has at least one
+ * event.
+ */
 export async function eventsAfter(env: Reading, id: number, limit: number): Promise<Page<RecordedEvent>> {
   const { results } = await prepare(
     env,
@@ -59,38 +62,38 @@ export async function eventsById(env: Reading, ids: readonly number[]): Promise<
 }
 
 /**
- * A query of events. A field that is `null` does not filter. `since` and `until` are seconds since the epoch; `since` is
- * included, and `until` is not.
+ * Selects events. A field that is `null` does not restrict the selection. `since` and `until` are seconds since the epoch;
+ * `since` is included, and `until` is not.
  */
 interface EventQuery {
-  /** Only events with this `about`, or events about an organization and everything that belongs to it. */
+  /** Only events with exactly this `about`, or all events of an organization and everything that belongs to it. */
   about: { exactly: string } | { organization: string } | null;
   actor: string | null;
   types: readonly EventType[] | null;
   cause: Cause | null;
   since: number | null;
   until: number | null;
-  /** Only events whose target names this tag. */
+  /** Only events whose target contains this tag. */
   tag: string | null;
-  /** Only events whose target names this digest. */
+  /** Only events whose target contains this digest. */
   digest: string | null;
-  /** Only events with a greater id than this. */
+  /** Only events with a greater id. */
   after: number;
 }
 
 /**
- * An SQL condition: the target names the wanted tag and digest. The event of a deleted manifest has the tags that were deleted
- * with the manifest in `tags`.
+ * SQL condition: the target contains the given tag and digest. The event of a deleted manifest contains, in `tags`, the tags
+ * that were deleted with it.
  */
 const NAMES_CONTENT = `(:tag IS NULL OR target ->> 'tag' = :tag
     OR EXISTS (SELECT 1 FROM json_each(target, '$.tags') WHERE value = :tag))
   AND (:digest IS NULL OR :digest IN (target ->> 'digest', target ->> 'previous'))`;
 
-/** The number of ids that one page of a search by id covers. If matching events are rare, the page is short. */
+/** The number of event ids that one page of a search by id covers. If matching events are rare, the page is short. */
 const IDS_PER_PAGE = 4100;
 /** The maximum number of rows that one page of a search by `about` reads. If matching events are rare, the page is short. */
 const ROWS_PER_PAGE = 2000;
-/** The maximum number of bytes of all targets of one page, because a response may have 1 MiB. */
+/** The maximum number of bytes of the targets of all events on one page, because an answer may have 1 MiB. */
 const BYTES_PER_PAGE = 900_000;
 
 /** An event with the address of the client. The address is `null` if none is stored. */
@@ -98,11 +101,11 @@ type Logged = RecordedEvent & { address: string | null };
 
 interface EventPage {
   items: Logged[];
-  /** The next page contains events with smaller ids than this. It is `null` on the last page. */
+  /** The id before which the next page begins. `null` on the last page. */
   next: number | null;
 }
 
-/** Returns a page of events, newest first. @param before `next` of the previous page, or `null` for the first page */
+/** Returns a page of events, the newest first. @param before the `next` of the previous page, or `null` for the first page */
 export async function searchEvents(
   env: Database,
   search: EventQuery,
@@ -142,13 +145,13 @@ export async function searchEvents(
 }
 
 /**
- * SQL for one page of events from `:first` on and before `:before`. `rows` yields the events to search, and `below` the newest
- * event that the page does not search. Ids have few gaps, so a search by id bounds the rows by a range of ids. The ids of
- * events with one `about` have large gaps, so a search by `about` bounds the rows by a LIMIT.
+ * SQL for one page of events with ids from `:first` to before `:before`. `rows` selects the events to search, and `below` the
+ * newest event that is left for the next page. Ids of all events have few gaps, so a search by id reads a range of ids. Ids of
+ * events with the same `about` have large gaps, so a search by `about` uses LIMIT.
  */
 const TOP = '(SELECT max(id) FROM events WHERE id < :before)';
 const BY_ID = {
-  // `max()` makes one lower bound of two, because SQLite's search by the primary key uses only one.
+  // `max()` combines two lower bounds, because SQLite's search by the primary key uses only one.
   rows: `SELECT * FROM events WHERE id < :before AND id >= max(:first, ${TOP} - ${IDS_PER_PAGE} + 1) AND :about IS NULL`,
   below: `SELECT max(id) AS id FROM events WHERE id >= :first AND id <= ${TOP} - ${IDS_PER_PAGE} AND :about IS NULL`,
 };
@@ -159,8 +162,8 @@ const BY_ABOUT = {
 };
 
 /**
- * Returns the id of the event that deleted the previous repository of the same name, or 0 if there was none. Later events are
- * about the present repository. A caller who may read the present repository may not read the earlier events.
+ * Returns the id of the event that deleted the previous repository of the same name, or 0 if there was none. Only later events
+ * are about the present repository. Somebody who may read the present repository may not read the earlier events.
  */
 export async function firstEventOf(env: Reading, repository: string): Promise<number> {
   const beginning = await prepare(
@@ -173,19 +176,19 @@ export async function firstEventOf(env: Reading, repository: string): Promise<nu
 }
 
 /**
- * Returns the id of the first event at a time or later, or the id that such an event would get. Ids and times grow together, so
+ * Returns the id of the first event at or after a time, or the id that such an event would get. Ids and times grow together, so
  * a binary search finds the event.
  */
 export function firstEventSince(env: Reading, time: number): Promise<number> {
   return firstEvent(env, ':time', { time });
 }
 
-/** Returns the id of the first event within the last `seconds`, according to the clock of the database. */
+/** Returns the id of the first event within the last `seconds` seconds, by the clock of D1. */
 export function firstEventWithin(env: Reading, seconds: number): Promise<number> {
   return firstEvent(env, 'unixepoch() - :seconds', { seconds });
 }
 
-/** @param time the SQL expression of a time */
+/** @param time an SQL expression of a time */
 async function firstEvent(env: Reading, time: string, parameters: Parameters): Promise<number> {
   const middle = '(low + high) / 2';
   const earlier = `(SELECT at FROM events WHERE id >= ${middle} ORDER BY id LIMIT 1) < ${time}`;
@@ -205,9 +208,9 @@ async function firstEvent(env: Reading, time: string, parameters: Parameters): P
 const IDS_PER_WINDOW = 5000;
 
 /**
- * Deletes up to `limit` events that are older than `days` and whose ids are smaller than `upTo`. The newest event of each
- * `about` stays, because the next event needs its sequence number. So that the events that stay are not all read each time, a
- * call looks only at two windows of ids: at the newest ids that may be deleted, and at a window that moves on every hour.
+ * Deletes up to `limit` events that are older than `days` and whose ids are below `upTo`. The newest event of each `about` is
+ * kept, because the next event needs its sequence number. To avoid reading all kept events each time, a call searches only two
+ * windows of ids: the newest ids that may be deleted, and a window that moves every hour.
  */
 export async function expireEvents(env: Reading, { days, upTo, limit }: { days: number; upTo: number; limit: number }) {
   const bound = Math.min(await firstEventWithin(env, days * 24 * 60 * 60), upTo);

@@ -1,6 +1,6 @@
 /**
- * The table of events, which is both the audit log and the outbox. An event is added to the batch of the change that it
- * describes, so either both are committed or neither is (invariant 6).
+ * The table of events is both the audit log and an outbox. An outbox is a table of messages to send; a message is written in
+ * the same transaction as the change. So an event is committed if and only if the change that it describes is (invariant 6).
  */
 
 import type { Cause } from '../vocabulary/causes.ts';
@@ -8,9 +8,9 @@ import type { Batch } from './batch.ts';
 import type { Actor } from './event.ts';
 import type { Parameters } from './sql.ts';
 
-/** The maximum size of an event's target, in bytes of UTF-8. Each delivery of the event can contain the whole target. */
+/** The maximum size of an event's target, in bytes of UTF-8. Each delivery of the event may contain the whole target. */
 export const TARGET_MAX_BYTES = 16 * 1024;
-/** The maximum number of fields that a shortened target keeps. */
+/** The maximum number of fields of a target that was too long and is shortened. */
 const FIELDS_KEPT = 16;
 /** The maximum size of a field that is kept whole, in bytes of UTF-8. */
 const FIELD_MAX_BYTES = 512;
@@ -18,9 +18,10 @@ const FIELD_MAX_BYTES = 512;
 const TEXT_KEPT = 100;
 
 /**
- * Adds the events of a change to its batch: one event for each row that `select` yields. So SQL decides, in the transaction of
- * the change, whether there is an event. A row has the columns `type` and `target` (JSON), and `changes` (see `changesIn`) if
- * `hasChanges` is set. A target of more than 16 KiB is shortened; its field `truncated` names the shortened fields.
+ * Adds statements to the batch that record events: one event for each row that `select` yields. So SQL decides, in the
+ * transaction of the change, whether there is an event. A row has the columns `type` and `target` (JSON), and `changes` (see
+ * `changesIn`) if `hasChanges` is true. A target of more than 16 KiB is shortened; its field `truncated` names the shortened
+ * fields.
  */
 export function recordEvent(batch: Batch, { about, by, select, parameters, ...options }: EventSource): void {
   const { hasChanges = false, onceIn, atMostADay } = options;
@@ -50,7 +51,9 @@ export function recordEvent(batch: Batch, { about, by, select, parameters, ...op
   );
 }
 
-/** Adds events about tags or manifests. Their target also has the cause of the change. */
+/**
+ * Adds statements to the batch that record events about tags or manifests. Their target also contains the cause of the change.
+ */
 export function recordImageEvent(batch: Batch, { cause, select, parameters, ...source }: ImageEventSource): void {
   recordEvent(batch, {
     ...source,
@@ -61,7 +64,7 @@ export function recordImageEvent(batch: Batch, { cause, select, parameters, ...s
 
 type ImageEventSource = Omit<EventSource, 'hasChanges' | 'onceIn' | 'atMostADay'> & { cause: Cause };
 
-/** The events to record. The SQL of `select` may name the values of `parameters`, `:event_about` and `:event_actor`. */
+/** The events to record. The SQL of `select` may use `parameters`, `:event_about` and `:event_actor`. */
 export interface EventSource {
   about: string;
   by: Actor;
@@ -69,8 +72,8 @@ export interface EventSource {
   parameters?: Parameters;
   hasChanges?: boolean;
   /**
-   * A number of seconds. No event is recorded if, within this time, the same actor with the same key and address had an event
-   * of the same type and `about`.
+   * A number of seconds. If the same actor with the same key and address had an event of the same type and `about` within this
+   * time, no event is recorded.
    */
   onceIn?: number;
   /** The maximum number of events with this `about` within 24 hours. Further events are not recorded. */
@@ -88,7 +91,10 @@ const CHANGES_MAX_BYTES = 4 * 1024;
 /** The name of a field, and the SQL expressions of its value before and after the change. */
 export type ChangedField = [name: string, from: string, to: string];
 
-/** Returns an SQL expression: a JSON object with `{"from": …, "to": …}` for each changed field. Long values are shortened. */
+/**
+ * Returns an SQL expression: a JSON object with `{"from": …, "to": …}` for each field whose value changes. Long values are
+ * shortened.
+ */
 export function changesIn(fields: readonly ChangedField[]): string {
   const shown = (side: 1 | 2) =>
     `iif(${bytesOf(`value -> ${side}`)} <= ${FIELD_MAX_BYTES}, json(value -> ${side}),
@@ -108,7 +114,7 @@ export function bytesOf(text: string): string {
   return `length(CAST(${text} AS BLOB))`;
 }
 
-/** SQL fragments for `SHORTENED`, which is the target with long fields shortened or left out. */
+/** SQL for `SHORTENED`, the target with long fields shortened or left out. */
 const FIELD = 'target -> f.fullkey';
 const IS_WHOLE = `f.place <= ${FIELDS_KEPT} AND ${bytesOf(FIELD)} <= ${FIELD_MAX_BYTES}`;
 const FIELDS = `(SELECT key, fullkey, type, value, row_number() OVER (ORDER BY id) AS place FROM json_each(target)) f`;
@@ -120,12 +126,15 @@ const SHORTENED = `json_set(
 
 const LAST_SEQUENCE = 'coalesce((SELECT sequence FROM events WHERE about = :event_about ORDER BY id DESC LIMIT 1), 0)';
 
-/** An SQL expression: the id of the newest event, or 0 if there is none. Other modules store it in their rows. */
+/**
+ * SQL expression: the id of the newest event, or 0 if there is none. Other modules store this id with their data to find later
+ * events.
+ */
 export const NEWEST = 'coalesce((SELECT max(id) FROM events), 0)';
 
 /** Returns an SQL expression: the time of the first event with a greater id than `id`, or NULL if there is none. */
 export const timeAfter = (id: string) => `(SELECT at FROM events WHERE id > ${id} ORDER BY id LIMIT 1)`;
 
-/** Returns an SQL condition: another actor than `actor` has deleted a tag or manifest of a repository after event `since`. */
+/** Returns an SQL condition: since event `since`, somebody other than `actor` has deleted a tag or manifest of a repository. */
 export const deletionsSince = (about: string, since: string, actor: string) => `EXISTS (SELECT 1 FROM events
   WHERE about = ${about} AND id > ${since} AND type IN ('tag.deleted', 'manifest.deleted') AND actor <> ${actor})`;

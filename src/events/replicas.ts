@@ -1,11 +1,12 @@
 /**
- * Reads rows about a digest from the nearest read replica of D1 (`D1_REPLICAS`). A digest always names the same content, so a
- * replica that lags behind can be wrong in two ways only. It can lack what was stored a moment ago: then the primary is asked.
- * It can still have what was deleted a moment ago: so its answer counts only if it has all changes up to some time within the
- * last `BLOB_CACHE_SECONDS`. D1 itself sets no limit to the lag (D1 docs, "Replica lag and consistency model").
+ * Reads rows about a digest from the nearest read replica of D1 (setting `D1_REPLICAS`). A digest always names the same
+ * content, so a replica that lags behind can be wrong in only two ways. It may lack content that was stored a moment ago; the
+ * primary is then queried. It may still have content that was deleted a moment ago; so an answer counts only if the replica has
+ * all changes up to some time within the last `BLOB_CACHE_SECONDS`. D1 itself sets no limit to the lag (D1 docs, "Replica lag
+ * and consistency model").
  *
- * To check this, the isolate remembers bookmarks of the primary with their times. A replica whose bookmark is not before such
- * a bookmark had all changes at that time. Bookmarks are in the order of their texts (D1 docs, "Time Travel and backups").
+ * For this check, the isolate keeps bookmarks of the primary with their times. A replica whose bookmark is not smaller than
+ * such a bookmark has all changes up to that time. Bookmarks compare as text (D1 docs, "Time Travel and backups").
  */
 import { type Env, settings, type Vars } from '../env.ts';
 import { perDatabase, report } from '../telemetry.ts';
@@ -16,7 +17,7 @@ type Source = Pick<Env, 'DB'> & Vars;
 export interface Found<Row> {
   /** `null` if the primary has no such row. */
   row: Row | null;
-  /** The row is as it was at this time or later, in milliseconds since the epoch. */
+  /** The row is current as of this time or later, in milliseconds since the epoch. */
   asOf: number;
   fromReplica: boolean;
 }
@@ -30,19 +31,19 @@ interface Mark {
 interface Memory {
   /** Bookmarks of the primary, the oldest first. */
   marks: Mark[];
-  /** The number of deletions by this isolate. */
+  /** The number of deletions by this isolate up to now. */
   deletions: number;
 }
 
 const memoryOf = perDatabase((): Memory => ({ marks: [], deletions: 0 }));
 
 /**
- * The approximate number of bookmarks that an isolate remembers, spread over the time for which they count. With the newest one
- * alone, a replica that is a second behind would rarely be new enough.
+ * The approximate number of bookmarks that an isolate keeps, spread over the time for which they are valid. With the newest one
+ * alone, a replica that is a second behind would rarely be current enough.
  */
 const MARKS = 4;
 
-/** Reads one row from the primary. @param now the time of the request, in milliseconds since the epoch */
+/** Reads one row from the primary database. @param now the time of the request, in milliseconds since the epoch */
 export async function firstFromPrimary<Row>(
   env: Source,
   sql: string,
@@ -60,7 +61,8 @@ export async function firstFromPrimary<Row>(
 }
 
 /**
- * Reads one row about a digest, from the nearest replica if its answer counts, and from the primary otherwise.
+ * Reads one row about a digest. Uses the answer of the nearest replica if the replica is current enough, otherwise queries the
+ * primary.
  * @param now the time of the request, in milliseconds since the epoch
  */
 export async function firstFromNearest<Row>(
@@ -73,7 +75,7 @@ export async function firstFromNearest<Row>(
   return near ?? firstFromPrimary(env, sql, parameters, now);
 }
 
-/** @returns `null` if the primary must be asked */
+/** Reads one row from the nearest replica. @returns `null` if the primary must be queried */
 async function firstFromReplica<Row>(
   env: Source,
   sql: string,
@@ -85,7 +87,7 @@ async function firstFromReplica<Row>(
   const session = env.DB.withSession('first-unconstrained');
   const answer = await prepare({ DB: session }, sql, parameters)
     .all<Row>()
-    // For example, the replica lacks a table that a migration has just created.
+    // A replica can fail where the primary would not, for example because it lacks a table that a migration has just created.
     .catch((error: unknown) => report('replica.not-read', { error }));
   if (!answer) return null;
   const [row = null] = answer.results;
@@ -98,14 +100,17 @@ async function firstFromReplica<Row>(
   return row === null || !mark ? null : { row, asOf: mark.at, fromReplica: true };
 }
 
-/** From now on, the replicas count only if they have all changes until now. Call this after each deletion of content. */
+/**
+ * Must be called after each deletion of content. From then on, the answer of a replica counts only if the replica has all
+ * changes up to the present time.
+ */
 export function distrustReplicas(env: Pick<Env, 'DB'>): void {
   const memory = memoryOf(env);
   memory.deletions++;
   memory.marks = [];
 }
 
-/** Returns the bookmarks that still count, the oldest first. */
+/** Returns the bookmarks that are still valid, the oldest first. */
 function marksOf(env: Source, now: number): Mark[] {
   const since = now - lifetimeOf(env);
   return memoryOf(env).marks.filter(({ at }) => at > since);
@@ -116,8 +121,8 @@ function lifetimeOf(env: Vars): number {
 }
 
 /**
- * Call this before a query of the primary. Returns a function that remembers the bookmark after the query, unless this isolate
- * has deleted content meanwhile.
+ * Must be called before a query of the primary. Returns a function that stores the bookmark after the query, unless this
+ * isolate deleted content in between.
  */
 function beginMark(env: Source, now: number): (bookmark: string | null) => void {
   const memory = memoryOf(env);

@@ -1,8 +1,12 @@
 /**
- * SQL with named parameters. D1 has only numbered parameters, but the numbers of an SQL fragment depend on the statement that
- * uses it. So each `:name` gets its number when a statement is prepared. Values that the statement does not name are not bound.
+ * SQL with named parameters. D1 has only numbered parameters, but the numbers in an SQL fragment depend on the statement that
+ * contains it. So each `:name` gets its number when a statement is prepared. Values that the statement does not use are
+ * ignored.
  */
-/** Values by name. A boolean is bound as 1 or 0, because SQLite has no booleans. A list is bound as JSON, for `json_each`. */
+/**
+ * The values of parameters, by name. A boolean is bound as 1 or 0, because SQLite has no booleans. A list is bound as JSON, for
+ * `json_each`.
+ */
 export type Parameters = Readonly<Record<string, string | number | boolean | null | readonly unknown[]>>;
 
 interface Numbered {
@@ -10,10 +14,10 @@ interface Numbered {
   names: string[];
 }
 
-/** A cache of statements with numbered parameters, by the text with named parameters. Most texts are constant. */
+/** A cache of statements with numbered parameters. The key is the text with named parameters, which is usually a constant. */
 const numbered = new Map<string, Numbered>();
 const NUMBERED_MAX = 2000;
-/** Matches a quoted text, in which a colon does not begin a parameter, or matches a parameter. */
+/** Matches a quoted text or a parameter. Within a quoted text, a colon does not begin a parameter. */
 const QUOTED_OR_PARAMETER = /'(?:[^']|'')*'|:([a-z]\w*)/gi;
 
 /** Prepares a statement with its values. @throws Error if a parameter has no value, which is a programming error */

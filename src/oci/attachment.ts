@@ -1,7 +1,7 @@
 /**
- * Tags that attach content to a manifest: their name contains the manifest's digest. cosign stores signatures, attestations and
- * SBOMs under such tags. Clients of registries without the referrers API store the list of referrers there (distribution-spec,
- * "Referrers Tag Schema"). The name is the digest with a dash instead of the colon; that schema cuts the hex digits after 64.
+ * Tags that attach content to a manifest. The name of such a tag contains the digest of the manifest, with a dash instead of
+ * the colon and at most 64 hex digits. cosign stores signatures, attestations and SBOMs under such tags. Clients store a
+ * manifest's list of referrers under such a tag if a registry has no referrers API (distribution-spec, "Referrers Tag Schema").
  */
 import { algorithmOf, type Digest, hexOf } from './digest.ts';
 import type { Tag } from './reference.ts';
@@ -11,13 +11,16 @@ export const SUFFIXES = ['', '.sig', '.att', '.sbom'] as const;
 export const HEX_MAX = 64;
 const ATTACHED = /^(sha256|sha512)-([0-9a-f]{64})(?:\.(?:sig|att|sbom))?$/;
 
-/** Returns the beginning of the digest (see `beginningOf`) that the tag is attached to; `null` for an ordinary tag. */
+/**
+ * Returns the beginning (see `beginningOf`) of the digest of the manifest to which the tag is attached, or `null` for an
+ * ordinary tag.
+ */
 export function attachedTo(tag: string): string | null {
   const [, algorithm, hex] = ATTACHED.exec(tag) ?? [];
   return algorithm === undefined ? null : `${algorithm}:${hex}`;
 }
 
-/** Returns the digest, cut after 64 hex digits. */
+/** Returns the algorithm and the first 64 hex digits of a digest, which a tag name can contain. */
 export function beginningOf(digest: Digest): string {
   return `${algorithmOf(digest)}:${hexOf(digest).slice(0, HEX_MAX)}`;
 }
@@ -27,7 +30,7 @@ export function tagsAttachableTo(digest: Digest): Tag[] {
   return SUFFIXES.map((suffix) => `${beginningOf(digest).replace(':', '-')}${suffix}` as Tag);
 }
 
-/** What an artifact is to the image that it is attached to. */
+/** The kind of content that is attached to an image. */
 export type AttachmentKind = 'signature' | 'SBOM' | 'attestation' | 'other';
 
 const KINDS: readonly (readonly [RegExp, AttachmentKind])[] = [
@@ -36,7 +39,7 @@ const KINDS: readonly (readonly [RegExp, AttachmentKind])[] = [
   [/in-toto|attestation|provenance|sigstore\.bundle|slsa|\bvex\b/i, 'attestation'],
 ];
 
-/** Tells the kind of an attachment. @param type its artifact type or media type, or the tag that attaches it */
+/** Returns the kind of attached content. @param type its artifact type or media type, or the tag that attaches it */
 export function attachmentKind(type: string): AttachmentKind {
   if (type.endsWith('.att')) return 'attestation';
   return KINDS.find(([pattern]) => pattern.test(type))?.[1] ?? 'other';

@@ -1,7 +1,7 @@
 /**
- * Reads what is attached to an image: statements of in-toto, also inside an envelope (DSSE) or a bundle of Sigstore, and bills
- * of materials (SBOMs) in the JSON forms of SPDX and CycloneDX. Nobody has checked these documents, and no signature is
- * verified. Pure.
+ * Reads content that is attached to an image: in-toto statements, also inside an envelope (DSSE) or a Sigstore bundle, and
+ * SBOMs in the JSON forms of SPDX and CycloneDX. Clients can upload any document, and signatures are not verified. This module
+ * does no I/O.
  */
 
 export interface Package {
@@ -12,24 +12,27 @@ export interface Package {
 
 export interface BillOfMaterials {
   format: string;
-  /** What it is about; empty if it does not say. */
+  /** The name of the described software, or the empty string if the SBOM does not state it. */
   name: string;
   packages: Package[];
-  /** True if there are more packages than are read. */
+  /** True if the SBOM has more packages than are read. */
   isCut: boolean;
 }
 
 export interface Attachment {
-  /** The type of the statement, such as `https://slsa.dev/provenance/v1`; `null`: it is no statement of in-toto. */
+  /**
+   * The type of the in-toto statement, such as `https://slsa.dev/provenance/v1`. `null` if the document is no in-toto
+   * statement.
+   */
   predicateType: string | null;
   bill: BillOfMaterials | null;
-  /** The document as text. The content of an envelope is decoded. */
+  /** The document as text. If it was inside an envelope, this is the decoded content of the envelope. */
   text: string;
 }
 
 const PACKAGES_MAX = 10_000;
 const LICENSES_MAX = 5;
-/** Characters of a document that is indented for people. */
+/** The maximum number of characters of a document that is indented for display. */
 const INDENTED_MAX = 100_000;
 
 type Json = Record<string, unknown>;
@@ -39,12 +42,12 @@ export function readAttachment(sent: string): Attachment {
   if (document === null) return { predicateType: null, bill: null, text };
   const predicateType = typeof document.predicateType === 'string' ? document.predicateType : null;
   const predicate = predicateType === null ? document : (object(document.predicate) ?? {});
-  // Some clients put the document below `Data`.
+  // Some clients put the SBOM into a member `Data` of the predicate.
   const bill = billIn(predicate) ?? billIn(object(predicate.Data) ?? {});
   return { predicateType, bill, text: text.length > INDENTED_MAX ? text : JSON.stringify(document, null, 2) };
 }
 
-/** The document inside an envelope, or the document itself. */
+/** Returns the document inside an envelope, or the document itself if there is no envelope. */
 function unwrapped(text: string): { document: Json | null; text: string } {
   const document = object(parsed(text));
   const envelope = object(document?.dsseEnvelope) ?? document;
@@ -127,7 +130,10 @@ function string(value: unknown): string {
   return typeof value === 'string' ? value : '';
 }
 
-/** The licences of packages with the number of packages that have each, the most frequent first. '': not stated. */
+/**
+ * Counts the packages by licence. Returns the licences with the most packages first. The empty string stands for packages that
+ * state no licence.
+ */
 export function countLicenses(packages: readonly Package[]): [license: string, count: number][] {
   const counts = new Map<string, number>();
   for (const { license } of packages) counts.set(license, (counts.get(license) ?? 0) + 1);

@@ -1,10 +1,10 @@
 /**
- * The conditions `If-Match` and `If-None-Match` (RFC 9110, sections 13.1.1 and 13.1.2): the digests that the tag of the request
- * must name, or must not name.
+ * The request conditions `If-Match` and `If-None-Match` (RFC 9110, sections 13.1.1 and 13.1.2). They contain the digests that
+ * the request's tag must name, or must not name.
  */
 import { Refusal } from '../vocabulary/refusal.ts';
 
-/** `*` stands for any digest. */
+/** The digests of one header, or `*` for any digest. */
 type Named = '*' | string[];
 
 export interface Condition {
@@ -18,19 +18,15 @@ const MAX_NAMED = 100;
 /** One element of a list of entity tags (RFC 9110, section 8.8.3). An element may be empty (section 5.6.1.2). */
 const ELEMENT = /[ \t]*(?:(?<weak>W\/)?"(?<opaque>[!#-~\x80-\xff]*)"[ \t]*)?(?:,|$)/y;
 
-/**
- * Parses both headers.
- * @returns `null` if the request has neither header
- * @throws parameter-invalid for a header outside the grammar
- */
+/** Parses both headers. @returns `null` if the request has neither header @throws parameter-invalid if a header is malformed */
 export function parseCondition(ifMatch: string | undefined, ifNoneMatch: string | undefined): Condition | null {
   if (ifMatch === undefined && ifNoneMatch === undefined) return null;
   return { match: parseNamed('If-Match', ifMatch), noneMatch: parseNamed('If-None-Match', ifNoneMatch) };
 }
 
 /**
- * Parses one header. Weak entity tags are left out for `If-Match`, which never matches them; `If-None-Match`
- * ignores weakness (8.8.3.2).
+ * Parses one header. `If-Match` never matches weak entity tags, so they are left out. `If-None-Match` ignores whether a tag is
+ * weak (8.8.3.2).
  */
 function parseNamed(header: 'If-Match' | 'If-None-Match', text: string | undefined): Named | null {
   if (text === undefined) return null;

@@ -1,13 +1,16 @@
 /**
- * Content digests in the form `algorithm:hex` (image-spec descriptor.md, "Digests"). The branded type proves that the text was
- * checked, so only the code that reads requests has to parse digests.
+ * Content digests in the form `algorithm:hex` (image-spec descriptor.md, "Digests"). The branded type `Digest` proves that a
+ * text was checked, so only the code that reads requests has to parse digests.
  */
 import { Refusal } from '../vocabulary/refusal.ts';
 
 export type DigestAlgorithm = 'sha256' | 'sha512';
 export type Digest = string & { readonly __brand: 'Digest' };
 
-/** The registered algorithms with their numbers of hex digits (image-spec descriptor.md, "Registered algorithms"). */
+/**
+ * The grammar of the registered algorithms with their numbers of hex digits (image-spec descriptor.md, "Registered
+ * algorithms").
+ */
 const GRAMMAR = /^sha256:[0-9a-f]{64}$|^sha512:[0-9a-f]{128}$/;
 
 export function isDigest(text: string): text is Digest {

@@ -1,7 +1,7 @@
-/** Compares two container images: their configurations entry by entry, and their layers. Pure. */
+/** Compares two container images: the entries of their configurations, and their layers. This module does no I/O. */
 import type { ImageConfig } from './image-config.ts';
 
-/** An entry of a configuration. `null`: this image does not have it. */
+/** An entry of a configuration, with its value in each image. `null` if an image does not have the entry. */
 export interface ConfigChange {
   kind: string;
   name: string;
@@ -9,7 +9,9 @@ export interface ConfigChange {
   to: string | null;
 }
 
-/** @returns all entries of both, those of one kind together; an entry is equal if `from` is `to` */
+/**
+ * Compares two configurations. Returns the entries of both, grouped by kind. An entry is equal in both if `from` equals `to`.
+ */
 export function compareConfigs(from: ImageConfig | null, to: ImageConfig | null): ConfigChange[] {
   const [before, after] = [entriesOf(from), entriesOf(to)];
   const keys = [...new Set([...before.keys(), ...after.keys()])];
@@ -51,7 +53,7 @@ function oneLine(name: string): string {
   return name.replaceAll(SEPARATOR, ' ');
 }
 
-/** A list of words as an array of JSON, as in a Dockerfile; empty for no words. */
+/** Formats a list of words as a JSON array, as a Dockerfile does. Returns the empty string for an empty list. */
 export function wordsText(words: readonly string[]): string {
   return words.length === 0 ? '' : `[${words.map((word) => JSON.stringify(word)).join(', ')}]`;
 }
@@ -62,15 +64,18 @@ interface Sized {
 }
 
 export interface LayerComparison<Layer extends Sized> {
-  /** All layers in the order of the second image; those that only the first one has come before the first that differs. */
+  /**
+   * All layers, in the order of the second image. Layers that only the first image has are listed before the first layer that
+   * differs.
+   */
   layers: { layer: Layer; in: 'both' | 'from' | 'to' }[];
-  /** Bytes of the second image, each blob once. */
+  /** The number of bytes of the second image. Each blob counts once. */
   bytes: number;
-  /** Those that somebody who has the first image must pull. */
+  /** The number of bytes that a client with the first image must pull to get the second image. */
   newBytes: number;
 }
 
-/** @param config the config of each image, which is pulled like a layer */
+/** Compares the layers of two images. @param config the config of each image, which is pulled like a layer */
 export function compareLayers<Layer extends Sized>(
   from: { layers: readonly Layer[]; config: Sized | null },
   to: { layers: readonly Layer[]; config: Sized | null },

@@ -1,10 +1,10 @@
 /**
- * Reads the config of a container image (image-spec config.md) for people. A config is a blob that nobody has checked, so every
- * field may have any type, and everything that cannot be read counts as absent. Pure.
+ * Reads the config of a container image (image-spec config.md) for display. A config may be any blob, so every field may have
+ * any type. Fields that cannot be read count as absent. This module does no I/O.
  */
 
 export interface ImageConfig {
-  /** Seconds since the epoch; `null`: not stated, or the zero time of Go. */
+  /** In seconds since the epoch. `null` if the time is not stated or is Go's zero time. */
   created: number | null;
   author: string;
   platform: string;
@@ -14,7 +14,7 @@ export interface ImageConfig {
   command: string[];
   shell: string[];
   stopSignal: string;
-  /** Names and values; an entry without `=` has an empty value. */
+  /** Names and values. An entry without `=` has an empty value. */
   environment: (readonly [name: string, value: string])[];
   ports: string[];
   volumes: string[];
@@ -23,18 +23,18 @@ export interface ImageConfig {
   history: Step[];
 }
 
-/** One step of the build. */
+/** A step of the build that made the image. */
 export interface Step {
-  /** The instruction, as a Dockerfile has it. */
+  /** The instruction as in a Dockerfile. */
   command: string;
-  /** The build arguments that the step had, as one text. */
+  /** The build arguments of the step, as one text. */
   buildArguments: string;
   comment: string;
   /** True if the step made no layer. */
   isEmpty: boolean;
 }
 
-/** Limits of what is read. A config may be a million bytes. */
+/** The maximum number of entries of each list, and of build steps, that are read. A config may have a million bytes. */
 const ENTRIES_MAX = 300;
 const STEPS_MAX = 1000;
 
@@ -98,7 +98,7 @@ function assignment(entry: string): readonly [string, string] {
   return at < 0 ? [entry, ''] : [entry.slice(0, at), entry.slice(at + 1)];
 }
 
-/** The last second that a date of four digits can name. */
+/** The last second of the year 9999, the last that a date with four digits can name. */
 const LAST_SECOND = 253_402_300_799;
 
 function secondsOf(time: string): number | null {
@@ -112,13 +112,13 @@ function stepOf(value: unknown): Step {
   return { ...instructionIn(text(entry.created_by)), comment: text(entry.comment), isEmpty: entry.empty_layer === true };
 }
 
-/** The tail that BuildKit adds, and the shell that both builders add. */
+/** Texts that builders add to an instruction: BuildKit at the end, and both builders a shell at the beginning. */
 const BUILDKIT = /\s+# buildkit\s*$/;
 const NOT_RUN = /^\/bin\/sh -c #\(nop\)\s*/;
 const SHELL = /^\/bin\/sh -c /;
 const RUN = /^RUN /;
 
-/** Reads the instruction of a Dockerfile from the text that a builder recorded. */
+/** Returns the Dockerfile instruction for the text that a builder recorded. */
 export function instructionIn(createdBy: string): Pick<Step, 'command' | 'buildArguments'> {
   const recorded = createdBy.replace(BUILDKIT, '').trim();
   if (NOT_RUN.test(recorded)) return { command: shortHashes(recorded.replace(NOT_RUN, '')), buildArguments: '' };
@@ -127,7 +127,10 @@ export function instructionIn(createdBy: string): Pick<Step, 'command' | 'buildA
   return { command: isRun ? `RUN ${rest.replace(SHELL, '')}` : shortHashes(rest), buildArguments };
 }
 
-/** `|2 A=1 B=2 /bin/sh -c make`: two build arguments come before the command. Their values may have spaces. */
+/**
+ * Splits build arguments from the command. A builder records `|2 A=1 B=2 /bin/sh -c make` for two build arguments. Their values
+ * may contain spaces.
+ */
 function withoutBuildArguments(recorded: string): { rest: string; buildArguments: string } {
   const [, count = '', after = ''] = /^\|(\d{1,3}) (.*)$/s.exec(recorded) ?? [];
   if (count === '') return { rest: recorded, buildArguments: '' };
@@ -137,23 +140,29 @@ function withoutBuildArguments(recorded: string): { rest: string; buildArguments
   return { rest: words.slice(Number(count)).join(' '), buildArguments: words.slice(0, Number(count)).join(' ') };
 }
 
-/** `COPY file:0123… in /app`: the builder writes 64 digits that no reader compares. */
+/**
+ * Shortens the hashes in instructions such as `COPY file:0123… in /app`. The builder writes 64 digits, which are of no use to
+ * readers.
+ */
 function shortHashes(command: string): string {
   return command.replaceAll(/\b(file|dir|multi):([0-9a-f]{12})[0-9a-f]{52}\b/g, '$1:$2');
 }
 
-/** A row of a build: a step with the layer that it made, a step without a layer, or a layer whose step is not known. */
+/** A row of the build history: a step with the layer that it made, a step without a layer, or a layer whose step is unknown. */
 export interface BuildRow<Layer> {
   step: Step | null;
   layer: Layer | null;
 }
 
-/** Why the layers have no steps: the config has none, or as many steps that make a layer as `steps` says, which do not fit. */
+/**
+ * Why steps cannot be assigned to layers: the config has no steps (`none`), or the number of steps that made a layer (`steps`)
+ * differs from the number of layers (`mismatch`).
+ */
 export type Misfit = { reason: 'none' } | { reason: 'mismatch'; steps: number };
 
 /**
- * Puts each layer to the step that made it. The steps without `empty_layer` are the layers in their order. If their numbers
- * differ, nobody can tell which step made which layer.
+ * Assigns each layer to the step that made it. The steps that are not marked `empty_layer` made the layers, in the same order.
+ * If the numbers of these steps and of the layers differ, no step can be assigned.
  * @param complete false if the list of layers was cut at its end
  */
 export function alignHistory<Layer>(

@@ -1,9 +1,9 @@
 /**
- * Strict JSON for documents that all readers must understand in the same way. The parser refuses some input that `JSON.parse`
- * accepts: repeated keys, very deep nesting, and very many members. It also refuses invalid UTF-8 and a byte order mark.
+ * A strict JSON parser for documents that all readers must understand in the same way. It refuses input that `JSON.parse`
+ * accepts: repeated keys, very deep nesting, very many members, invalid UTF-8 and a byte order mark.
  */
 
-/** The maximum number of nested levels. Every real manifest has fewer. SQLite's JSON functions accept 1,000. */
+/** The maximum number of nested levels. Real manifests have fewer. SQLite's JSON functions accept 1,000. */
 const MAX_DEPTH = 100;
 
 /**
@@ -19,7 +19,7 @@ export function parseStrictJson(bytes: Uint8Array): { text: string; value: unkno
   if (outline.depth > MAX_DEPTH) throw new SyntaxError(`nested deeper than ${MAX_DEPTH} levels`);
   if (outline.structure > MAX_STRUCTURE) throw new SyntaxError(`more than ${MAX_STRUCTURE} brackets, colons and commas`);
   const value: unknown = JSON.parse(text);
-  // JSON.parse keeps only one of several equal keys, so the text then has more members than the value.
+  // JSON.parse keeps only one of several equal keys. So if a key is repeated, the text has more members than the parsed value.
   if (outline.members !== countMembers(value)) throw new SyntaxError(`an object repeats a key${repeatedKey(text)}`);
   return { text, value };
 }
@@ -62,7 +62,7 @@ function endOfString(text: string, start: number): number {
   return text.length;
 }
 
-/** Finds the key that an object repeats, for the error message. @returns for example `: "layers"` */
+/** Finds a repeated key, for the error message. @returns for example `: "layers"` */
 function repeatedKey(text: string): string {
   const open: (Set<string> | null)[] = [];
   for (let at = 0; at < text.length; at++) {
@@ -100,7 +100,10 @@ export function jsonBytes(value: unknown): number {
   return new TextEncoder().encode(JSON.stringify(value)).byteLength;
 }
 
-/** Parses a text that should be JSON. @returns `null` if it is not JSON; every schema refuses `null` */
+/**
+ * Parses a text that should be JSON. @returns `null` if the text is no JSON. Schemas then report an error, because none accepts
+ * `null`
+ */
 export function jsonOf(text: string): unknown {
   try {
     return JSON.parse(text);

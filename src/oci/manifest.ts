@@ -1,7 +1,7 @@
 /**
  * Manifests and indexes (image-spec manifest.md and image-index.md; Docker image manifest version 2, schema 2). Decides which
- * media types are stored, whether a document is valid, and what it references. Pure: the registry checks whether the referenced
- * content exists.
+ * media types can be stored, whether a document is valid, and which content it references. This module does no I/O; callers
+ * check whether the referenced content exists.
  */
 
 import { Refusal } from '../vocabulary/refusal.ts';
@@ -32,8 +32,8 @@ type ManifestMediaType = keyof typeof KINDS;
 export const MANIFEST_MEDIA_TYPES = Object.keys(KINDS) as ManifestMediaType[];
 
 /**
- * The media types of layers that image-spec and Docker store elsewhere ("non-distributable", "foreign"). The repository does
- * not have to contain such layers.
+ * The media types of layers that are stored outside the registry (image-spec: "non-distributable"; Docker: "foreign"). A
+ * repository may lack such layers.
  */
 const FOREIGN_LAYER = new RegExp(
   '^application/vnd\\.(?:oci\\.image\\.layer\\.nondistributable\\.v1|docker\\.image\\.rootfs\\.foreign\\.diff)' +
@@ -44,8 +44,8 @@ const FOREIGN_LAYER = new RegExp(
 const MEDIA_TYPE = /^[!-.0-:<-~]{1,127}\/[!-.0-:<-~]{1,127}(?:;[ -~]{0,255})?$/;
 
 /**
- * The grammar of an artifact type. It should be a media type, but some clients send other texts. Its length is limited because
- * it is part of a database index.
+ * The grammar of an artifact type. The specification requires a media type, but some clients send other texts. The length is
+ * limited because the artifact type is part of a database index.
  */
 const ARTIFACT_TYPE = /^[ -~]{0,255}$/;
 
@@ -53,9 +53,9 @@ const ARTIFACT_TYPE = /^[ -~]{0,255}$/;
 export interface ManifestReference {
   digest: Digest;
   kind: 'blob' | 'manifest';
-  /** False for foreign layers: the repository keeps them if it has them, but may lack them. */
+  /** False for a foreign layer, which the repository may lack. */
   required: boolean;
-  /** The size that the descriptor states. If it is wrong, clients cannot pull the manifest. */
+  /** The size that the descriptor states. If it is wrong, clients cannot pull the manifest, so the registry checks it. */
   size: number;
   mediaType: string;
 }
@@ -69,7 +69,7 @@ export interface Manifest {
   artifactType: string | null;
   subject: Digest | null;
   references: ManifestReference[];
-  /** The document as received. The parser accepts only valid UTF-8, so the text encodes to exactly the bytes that were sent. */
+  /** The document as received. Only valid UTF-8 is accepted, so encoding the text yields exactly the bytes that were sent. */
   text: string;
 }
 
@@ -100,7 +100,7 @@ export function parseManifest(bytes: Uint8Array, contentType: string | null | un
   const document = object(value, 'a manifest');
   if (document.schemaVersion === 1) invalid(withdrawn(SCHEMA_1) ?? '');
   const stated = optionalText(document.mediaType, 'mediaType');
-  // This check comes before that of schemaVersion, because artifact manifests have no schemaVersion.
+  // This check precedes that of schemaVersion, because artifact manifests have no schemaVersion.
   const unsupported = withdrawn(stated ?? '');
   if (unsupported !== null) invalid(unsupported);
   if (document.schemaVersion !== 2) invalid('schemaVersion must be 2');
@@ -123,8 +123,8 @@ function parseContentType(contentType: string | null | undefined): ManifestMedia
 const SCHEMA_1 = 'application/vnd.docker.distribution.manifest.v1+json';
 
 /**
- * Returns a message for a media type that is no longer in use and says what to push instead. Returns
- * `null` for all other types.
+ * Returns an error message for a media type that is no longer in use. The message says what to push instead. Returns `null` for
+ * all other types.
  */
 function withdrawn(type: string): string | null {
   if (type === SCHEMA_1 || type === 'application/vnd.docker.distribution.manifest.v1+prettyjws') {
@@ -174,7 +174,7 @@ function indexParts(document: Record<string, unknown>): Parts {
   }
   const references = optionalList(document.manifests, 'manifests').map((child, n): ManifestReference => {
     const target = descriptor(child, `manifests[${n}]`);
-    // BuildKit's registry cache lists layers in an index, so a child of any other type is a blob.
+    // BuildKit's registry cache lists layers in an index. So a child whose media type is not that of a manifest is a blob.
     return { ...target, kind: isManifestMediaType(target.mediaType) ? 'manifest' : 'blob', required: true };
   });
   return { references, configType: null };
@@ -187,8 +187,8 @@ interface Descriptor {
 }
 
 /**
- * Parses a descriptor (image-spec descriptor.md, "Properties"). Its `data` is stored with the document, but the registry never
- * uses it instead of the content.
+ * Parses a descriptor (image-spec descriptor.md, "Properties"). Its field `data` (embedded content) is stored with the
+ * document, but the registry always serves the referenced content itself.
  */
 function descriptor(value: unknown, where: string): Descriptor {
   const { mediaType, digest, size, urls, annotations: notes, data, artifactType } = object(value, where);
@@ -202,7 +202,7 @@ function descriptor(value: unknown, where: string): Descriptor {
   return { mediaType, digest, size: sizeOf(size, digest, `${where}.size`) };
 }
 
-/** The digests of empty content. Go clients leave out a size of zero. */
+/** The digests of empty content. Descriptors of empty content may lack `size`, because Go clients leave out zero values. */
 const EMPTY_CONTENT: readonly string[] = [
   'sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855',
   'sha512:cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce' +
@@ -222,14 +222,14 @@ function annotations(value: unknown, where: string): void {
   for (const [key, note] of Object.entries(object(value, where))) text(note, `${where}[${shown(key)}]`);
 }
 
-/** Formats a text of the client for a message: as JSON, shortened to 100 characters. */
+/** Formats a text from a client for a message: as JSON, shortened to 100 characters. */
 function shown(text: string): string {
   return JSON.stringify(text.length > 100 ? `${text.slice(0, 100)}...` : text);
 }
 
 /**
- * True for an absent value. Go clients write a nil slice, map or pointer as `null` and leave out zero values;
- * `null` also means absent.
+ * Returns true if a member counts as absent. Go clients write a nil slice, map or pointer as `null`, so `null` counts as
+ * absent, too.
  */
 function isAbsent(value: unknown): value is undefined | null {
   return value === undefined || value === null;
@@ -254,9 +254,9 @@ function optionalText(value: unknown, where: string): string | null {
 }
 
 /**
- * Merges references to the same content. A manifest may list a layer several times; the merged reference is required if one of
- * them is. All descriptors of a digest must state the same size. Descriptors of a manifest must also state the same media type;
- * those of blobs need not, because blobs are stored without one.
+ * Merges references to the same content, because a manifest may list a layer several times. The merged reference is required if
+ * one of them is. All descriptors of a digest must state the same size. Descriptors of a manifest must also state the same
+ * media type. Those of a blob need not, because the registry stores no media types of blobs.
  */
 function distinct(references: ManifestReference[]): ManifestReference[] {
   const byDigest = new Map<string, ManifestReference>();

@@ -1,6 +1,6 @@
 /**
- * Repository names (distribution-spec, "Pulling manifests"). The branded type proves that a name was checked, so authorization
- * and lookup use the same string.
+ * Repository names (distribution-spec, "Pulling manifests"). The branded type `RepositoryName` proves that a name was checked,
+ * so that authorization and lookup use the same text.
  */
 import { Refusal } from '../vocabulary/refusal.ts';
 
@@ -8,7 +8,7 @@ export type RepositoryName = string & { readonly __brand: 'RepositoryName' };
 
 /**
  * The maximum number of characters of a repository name. The specification recommends at most 255 characters for the host name
- * and the repository name together. Clients check that; the registry checks only the repository name.
+ * and the repository name together. Only clients can check the host name.
  */
 export const NAME_MAX_LENGTH = 255;
 

@@ -4,7 +4,7 @@
  */
 
 export interface PageQuery {
-  /** The last key of the previous page; an empty text for the first page. */
+  /** The last key of the previous page, or the empty string for the first page. */
   after: string;
   limit: number;
 }

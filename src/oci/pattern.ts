@@ -4,12 +4,12 @@
  */
 import { isRepositoryName } from './name.ts';
 
-/** True for a valid pattern of repository names. It may contain `*` anywhere. */
+/** Returns true for a valid pattern of repository names. It may contain `*` anywhere. */
 export function isRepositoryPattern(text: string): boolean {
   return text.length <= 255 && /^[a-z0-9._/*-]+$/.test(text) && (text.includes('*') || isRepositoryName(text));
 }
 
-/** True for a valid pattern of tags. */
+/** Returns true for a valid pattern of tags. */
 export function isTagPattern(text: string): boolean {
   return text.length <= 128 && /^[A-Za-z0-9_*][A-Za-z0-9._*-]*$/.test(text);
 }
@@ -57,7 +57,7 @@ export function matcherOf(pattern: string): (text: string) => boolean {
 
 /** A compiled list of patterns, for lists that are compared with many texts. */
 interface PatternList {
-  /** True if one of the patterns matches. */
+  /** Returns true if one of the patterns matches. */
   matches(text: string): boolean;
   /** The maximum number of comparisons for one text. Callers use it to limit their work. */
   comparisons: number;
@@ -75,8 +75,8 @@ export function patternList(patterns: readonly string[]): PatternList {
 }
 
 /**
- * Lists up to this length are compiled without lookup sets. Most statements name one repository, and building a set would cost
- * more than it saves.
+ * The maximum length of a list that is compiled without lookup sets. Most statements name one repository, for which building a
+ * set costs more than it saves.
  */
 const SHORT = 4;
 
@@ -112,7 +112,7 @@ function oneByOne(patterns: readonly string[]): PatternList {
   };
 }
 
-/** True for a pattern like `acme/*`, whose only stars are at its end. */
+/** Returns true for a pattern such as `acme/*`, whose only stars are at its end. */
 function isPrefix(pattern: string): boolean {
   return /^[^*]*\*+$/.test(pattern);
 }

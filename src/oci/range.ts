@@ -14,8 +14,8 @@ const RANGE = /^(?:(\d+)-(\d*)|-(\d+))$/;
 
 /**
  * Parses one range of content with `size` bytes.
- * @returns `outside` if the range contains none of the bytes; `backwards` if its end is before its start; `null`
- *   if the text is not a range
+ * @returns `outside` if no byte of the content is in the range; `backwards` if its end is before its start; `null` if the text
+ * is no range
  */
 function rangeOf(spec: string, size: number): ByteRange | 'outside' | 'backwards' | null {
   const match = RANGE.exec(spec);
@@ -32,9 +32,10 @@ function rangeOf(spec: string, size: number): ByteRange | 'outside' | 'backwards
 }
 
 /**
- * Returns the range of `size` bytes that a `Range` header requests. Returns `null` if everything is to be sent: there is no
- * header, or it has another unit, an unknown syntax or several ranges (RFC 9110, section 14.2: a server may ignore the field).
- * @throws range-not-satisfiable if the range contains none of the bytes, or its end is before its start
+ * Returns the range that a `Range` header requests. Returns `null` if the whole content must be sent: the header is absent, has
+ * another unit than bytes, has an unknown syntax, or has several ranges (RFC 9110, section 14.2: a server may ignore the
+ * header).
+ * @throws range-not-satisfiable if no byte of the content is in the range, or the range ends before it starts
  */
 export function requestedRange(header: string | null | undefined, size: number): ByteRange | null {
   const range = rangeOf(/^bytes=(.*)$/i.exec(header?.trim() ?? '')?.[1] ?? '', size);
@@ -52,9 +53,9 @@ const PARTS_MAX = 32;
 const NEAR = 128;
 
 /**
- * Returns the ranges of `size` bytes that a `Range` header requests, in ascending order. Ranges outside the content are left
- * out. Ranges that overlap or are close are joined, so no byte is sent twice. Returns `null` if everything is to be sent: as in
- * `requestedRange`, or if one range of several is invalid, or if there are too many ranges or parts.
+ * Returns the ranges that a `Range` header requests, in ascending order. Ranges outside the content are left out. Ranges that
+ * overlap or are close are joined, so that no byte is sent twice. Returns `null` if the whole content must be sent: for the
+ * same reasons as in `requestedRange`, if one of several ranges is invalid, or if there are too many ranges or parts.
  * @throws range-not-satisfiable if no range is within the content
  */
 export function requestedRanges(header: string | null | undefined, size: number): ByteRange[] | null {
@@ -98,14 +99,14 @@ export function contentRange({ offset, length }: ByteRange, size: number): strin
 }
 
 /**
- * The grammar is `<start>-<end>`, both inclusive. The unit before it and the size after it are accepted too, because some
- * clients send them.
+ * The grammar of `Content-Range` in a chunk: `<start>-<end>`, both inclusive. A unit before and a size after the range are
+ * accepted too, because some clients send them.
  */
 const CHUNK = /^(?:bytes(?: +|=))?(\d{1,16})-(\d{1,16})(?:\/(?:(\d{1,16})|\*))?$/i;
 
 /**
- * Returns the range of bytes that an upload chunk contains according to its `Content-Range`; `null` without that header.
- * @throws chunk-out-of-order for a malformed header
+ * Returns the bytes of the upload that a chunk contains according to its `Content-Range`, or `null` if the header is absent.
+ * @throws chunk-out-of-order if the header is malformed
  */
 export function parseChunkRange(header: string | null | undefined): ByteRange | null {
   if (header === undefined || header === null) return null;

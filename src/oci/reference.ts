@@ -19,8 +19,7 @@ export function parseReference(text: string): Reference {
 }
 
 /**
- * Parses a reference of a read. A text that is not a valid tag is answered like an unknown tag, because
- * such a tag cannot exist.
+ * Parses the reference in a pull. A text that is no valid tag is refused like an unknown tag, because no such tag can exist.
  * @throws digest-invalid, manifest-unknown
  */
 export function parseReferenceToRead(text: string): Reference {

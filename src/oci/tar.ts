@@ -1,27 +1,30 @@
 /**
- * Lists the entries of a tar archive while it is read, without keeping the contents of its files: POSIX ustar and pax
- * (IEEE Std 1003.1, pax, "ustar Interchange Format"), and the long names of GNU tar. Pure.
+ * Lists the entries of a tar archive while it is read, without keeping the contents of its files. Supports POSIX ustar and pax
+ * (IEEE Std 1003.1, pax, "ustar Interchange Format"), and the long names of GNU tar. This module does no I/O.
  */
 
 export interface TarEntry {
   path: string;
-  /** `removed`: a whiteout, which deletes a file of a layer below (OCI image-spec, layer, "Whiteouts"). */
+  /**
+   * The kind of the entry. `removed` is a whiteout, which deletes a file of a lower layer; `emptied` is an opaque whiteout,
+   * which deletes all files of the folder in lower layers (OCI image-spec, layer, "Whiteouts").
+   */
   kind: 'file' | 'folder' | 'link' | 'hard link' | 'removed' | 'emptied' | 'other';
   size: number;
   /** The permission bits. */
   mode: number;
-  /** The path that a link leads to; `null` for other entries. */
+  /** The path to which a link leads. `null` for entries that are no links. */
   target: string | null;
 }
 
 const BLOCK = 512;
-/** The maximum number of bytes of a long name or of the records of pax. Longer ones are in no archive that tools make. */
+/** The maximum number of bytes of a long name or of pax records. Archives that real tools make stay below it. */
 const RECORDS_MAX = 64 * 1024;
 
 const WHITEOUT = '.wh.';
 const OPAQUE = '.wh..wh..opq';
 
-/** An archive that cannot be read. The message is for people. */
+/** An archive that cannot be read. The message is for users. */
 export class TarError extends Error {}
 
 type Step =
@@ -29,7 +32,7 @@ type Step =
   | { kind: 'skip'; left: number }
   | { kind: 'records'; type: string; size: number; padded: number; bytes: Uint8Array; filled: number };
 
-/** Reads an archive in chunks of any size. */
+/** Reads an archive that is passed in chunks of any size. */
 export class TarLister {
   readonly entries: TarEntry[] = [];
   /** True after the end of the archive, or after `max` entries. */
@@ -52,7 +55,7 @@ export class TarLister {
     while (at < chunk.length && !this.done) at += this.#take(chunk, at);
   }
 
-  /** Uses up a part of the chunk. @returns the number of bytes */
+  /** Processes the beginning of the rest of the chunk. @returns the number of processed bytes */
   #take(chunk: Uint8Array, at: number): number {
     const step = this.#step;
     const available = chunk.length - at;
@@ -80,7 +83,7 @@ export class TarLister {
   }
 
   #readHeader(header: Uint8Array): void {
-    // Two blocks of zeros end an archive. One is enough here.
+    // Two blocks of zeros end an archive. The first of them suffices here.
     if (header.every((byte) => byte === 0)) {
       this.done = true;
       return;
@@ -95,7 +98,7 @@ export class TarLister {
       return;
     }
     if (type !== 'g') this.#add(header, type, size);
-    // Only files have contents. Archives state a size for some links too, whose content does not follow.
+    // Only files have contents in the archive. For some links an archive states a size too, but no content follows.
     const hasContent = type === '0' || type === '\0' || type === '7' || type === 'g';
     if (hasContent && padded > 0) this.#step = { kind: 'skip', left: padded };
   }
@@ -137,7 +140,10 @@ function kindOf(type: string): TarEntry['kind'] {
   return type === '1' ? 'hard link' : 'other';
 }
 
-/** The sum of the bytes of the header, with the field of the sum counted as spaces. Some old tools add signed bytes. */
+/**
+ * Checks the checksum of a header: the sum of its bytes, with the checksum field counted as spaces. Some old tools add up
+ * signed bytes.
+ */
 function hasChecksum(header: Uint8Array): boolean {
   let unsigned = 0;
   let signed = 0;
@@ -164,7 +170,10 @@ function textIn(field: Uint8Array): string {
   return decoder.decode(end < 0 ? field : field.subarray(0, end));
 }
 
-/** A number in octal digits, or in GNU's binary form, which has the highest bit set. @throws TarError if it is too large */
+/**
+ * Reads a number: octal digits, or GNU's binary form, in which the highest bit is set. @throws TarError if the number is too
+ * large
+ */
 function numberIn(field: Uint8Array): number {
   const isBinary = ((field[0] ?? 0) & 0x80) !== 0;
   const number = isBinary
@@ -174,7 +183,11 @@ function numberIn(field: Uint8Array): number {
   return number;
 }
 
-/** The records of pax that name a path, a link or a size: `<length> <key>=<value>\n`. */
+/**
+ * Returns the pax records that override the path, link target or size of the next entry. A record has the form `<length>
+ * <key>=<value>\
+ * `.
+ */
 function recordsIn(bytes: Uint8Array): { path?: string; target?: string; size?: number } {
   const found: { path?: string; target?: string; size?: number } = {};
   for (let at = 0; at < bytes.length; ) {

@@ -1,9 +1,12 @@
-/** Sorts tags by version for display: `v1.10.0`, `1.9`, `1.9-rc.1`, `1.9-alpine`, and then all other tags by name. Pure. */
+/**
+ * Sorts tags by version for display: `v1.10.0`, `1.9`, `1.9-rc.1`, `1.9-alpine`, and then all other tags by name. This module
+ * does no I/O.
+ */
 
 const VERSION = /^v?(\d+(?:\.\d+)*)(?:[-+_.](.+))?$/i;
 
 /**
- * The marks that follow the numbers of a version in its key. They make a longer version greater than a shorter one, and a
+ * Characters in a sort key that follow the numbers of a version. They make a longer version greater than a shorter one, and a
  * version with a suffix smaller than the same version without one.
  */
 const SUFFIX = '1';
@@ -16,14 +19,14 @@ export function byVersion<T extends string>(tags: readonly T[]): T[] {
   return keyed.sort(compareKeyed).map(({ tag }) => tag);
 }
 
-/** True if the tag comes after the other one in the order of `byVersion`. */
+/** Returns true if the tag comes after the other one in the order of `byVersion`. */
 export function isBehind(tag: string, other: string): boolean {
   return compareKeyed({ tag, key: keyOf(tag) }, { tag: other, key: keyOf(other) }) > 0;
 }
 
 interface Keyed {
   tag: string;
-  /** The sort key of the version; an empty text for a tag that is not a version. */
+  /** The sort key of the version, or the empty string if the tag is not a version. */
   key: string;
 }
 
@@ -40,8 +43,8 @@ function keyOf(tag: string): string {
 }
 
 /**
- * Returns a text for digits. Such texts compare like the numbers, because each begins with a character for the number of
- * digits. A tag has at most 128 characters, so this character exists for every number.
+ * Converts digits to a text that sorts like the number. The text begins with a character for the number of digits. A tag has at
+ * most 128 characters, so such a character exists for every number in a tag.
  */
 function comparable(digits: string): string {
   const plain = digits.replace(/^0+(?=\d)/, '');

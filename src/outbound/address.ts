@@ -1,40 +1,42 @@
 /**
- * Checks an address (a URL) that the Worker will send requests to. The host must be a name of the public internet, and not the
- * registry itself. The check is made when the address is stored, and again before each request. A public name can still resolve
- * to a private IP address. This does no harm: a Worker on Cloudflare cannot reach private addresses, and a local run fetches
- * through a network service that allows only public addresses (`src/local/emulator.ts`). Pure.
+ * Checks a URL to which the Worker will send requests. The host must be a name on the public internet, and not the registry
+ * itself. The URL is checked when it is stored, and again before each request. A public name can still resolve to a private IP
+ * address. This does no harm: a Worker on Cloudflare cannot reach private addresses, and with `npm start` requests go through a
+ * network service that allows only public addresses (`src/local/emulator.ts`). This module does no I/O.
  */
 import { INTERNAL_NAME, NAME_OF_ADDRESS, NOT_PUBLIC_IPV4, NOT_PUBLIC_IPV6, type Range } from './addresses.ts';
 
 interface AddressRules {
   /** The hosts under which clients reach the registry, each with its port if that is not the default port. */
   ownHosts: readonly string[];
-  /** True: allows http, every port and every host, for development. */
+  /** True to allow http, every port and every host. Only for development. */
   insecure: boolean;
-  /** True: allows ports that Cloudflare does not proxy. */
+  /** True to allow ports that Cloudflare does not proxy. */
   anyPort?: boolean;
-  /** True: allows the domains in `NOBODY`. No public host has a name there, so a request fails without harm. */
+  /** True to allow the domains in `NOBODY`. No public host has a name there, so a request fails without doing harm. */
   anyDomain?: boolean;
 }
 
 const MAX_LENGTH = 2048;
-/** The ports on which Cloudflare proxies https ("Network ports"). A fetch of a proxied host fails on any other port. */
+/** The ports on which Cloudflare proxies https ("Network ports"). A request to a proxied host on any other port fails. */
 const PORTS = ['443', '2053', '2083', '2087', '2096', '8443'];
 
 /**
- * Returns a message that says why an address is not allowed, or `null` if it is allowed. The message contains no path and no
- * query, because these can be secret.
+ * Returns a message that says why an address is not allowed, or `null` if it is allowed. The message does not repeat the path
+ * and query of the address, because they may be secret.
  */
 export function refusalOfAddress(text: string, rules: AddressRules): string | null {
   const schemes = rules.insecure ? 'http:// or https://' : 'https://';
   if (text.length > MAX_LENGTH) return `an address has up to ${MAX_LENGTH} characters`;
-  // URL parsers treat these characters differently: the standard drops some and reads others as slashes (WHATWG URL, 4.4).
+  // URL parsers treat these characters differently: the standard parser drops some of them and reads others as slashes (WHATWG
+  // URL, 4.4).
   if (/[\s\p{C}\\]/u.test(text)) return 'an address has no space, control character or backslash';
   const authority = /^https?:\/\/([^/?#]+)/i.exec(text)?.[1];
   if (authority === undefined) return `an address begins with ${schemes} and a host`;
   if (authority.includes('@')) return 'an address has no user and no password: what a receiver asks for goes into a header';
   if (text.includes('#')) return 'an address has no fragment, which would not be sent';
-  // The parser normalizes the host: IP addresses in decimal, octal or hex, full-width and percent-encoded characters.
+  // The parser normalizes the host: IP addresses in decimal, octal or hexadecimal notation, full-width characters and
+  // percent-encoded characters.
   const url = URL.parse(text);
   if (!url) return 'this is not a URL';
   if (url.href.length > MAX_LENGTH) return `an address has up to ${MAX_LENGTH} characters, after its encoding`;
@@ -47,19 +49,19 @@ export function refusalOfAddress(text: string, rules: AddressRules): string | nu
 
 /**
  * Returns true if the host is one of the registry's own hosts. Another Worker under the account's workers.dev name is allowed.
- * With the flag `global_fetch_strictly_public` (wrangler.toml), a fetch to a host of one's own zone reaches it like a request
- * from the internet.
+ * With the flag `global_fetch_strictly_public` (wrangler.toml), a request to a host of the account's own zone arrives there
+ * like a request from the internet.
  */
 function isOwn(url: URL, { ownHosts, insecure }: AddressRules): boolean {
   return ownHosts.some((host) => {
     const own = URL.parse(`https://${host}`);
     if (!own || identityOf(own.hostname) !== identityOf(url.hostname)) return false;
-    // Every port of a public name belongs to the registry. On a development machine, other ports belong to other programs.
+    // Every port of a public name leads to the registry. On a development machine, other ports lead to other programs.
     return !insecure || (own.port === '' ? ['80', '443'] : [own.port]).includes(portOf(url));
   });
 }
 
-/** Returns the same text for every spelling of a host, and `localhost` for all names and addresses of the own machine. */
+/** Returns the same text for every spelling of a host, and `localhost` for all names and addresses of the local machine. */
 function identityOf(hostname: string): string {
   const name = withoutDots(hostname);
   const here = /(?:^|\.)localhost$/.test(name) || /(?:loopback|unspecified)$/.test(kindOf(name) ?? '');
@@ -100,7 +102,7 @@ function refusalOfHost(hostname: string, { anyDomain }: AddressRules): string | 
 const IPV4 = ranges(bitsOf4, NOT_PUBLIC_IPV4);
 const IPV6 = ranges(bitsOf6, NOT_PUBLIC_IPV6);
 
-/** Converts the prefixes of ranges to strings of bits. */
+/** Converts the network prefixes of the ranges to strings of bits. */
 function ranges(bitsOf: (address: string) => string, rows: readonly Range[]): Range[] {
   return rows.map(([range, kind]) => {
     const [address = '', length] = range.split('/');
@@ -108,7 +110,7 @@ function ranges(bitsOf: (address: string) => string, rows: readonly Range[]): Ra
   });
 }
 
-/** Returns the kind of an IP address. It is empty for a public address, and `null` if the host is a name. */
+/** Returns the kind of an IP address: the empty string for a public address, `null` if the host is a name. */
 function kindOf(hostname: string): string | null {
   if (/^[\d.]+$/.test(hostname)) return kindIn(IPV4, bitsOf4(hostname));
   if (!hostname.startsWith('[')) return null;
@@ -125,7 +127,7 @@ function bitsOf4(address: string): string {
   return address.split('.').map(binary(8)).join('');
 }
 
-/** @param address in the form that the URL standard writes: in hex, with `::` for the longest run of zeros */
+/** @param address in the form that the URL standard writes: hexadecimal, with `::` for the longest run of zeros */
 function bitsOf6(address: string): string {
   const [before = [], after = []] = address.split('::').map((part) => (part === '' ? [] : part.split(':')));
   const zeros = new Array<string>(8 - before.length - after.length).fill('0');

@@ -1,11 +1,13 @@
 /**
- * Addresses and names that are not public. Every check of an address that the registry may connect to uses these tables.
- * Sources: the IANA IPv4 and IPv6 Special-Purpose Address Registries (RFC 6890), RFC 5771 (multicast) and RFC 4291 (IPv6). A
- * block is public if the IANA registries call the whole block globally reachable. A reserved block counts as not public even if
- * a part of it is reachable. Pure.
+ * Tables of addresses and names that are not public. Every check of an address that the registry may connect to uses these
+ * tables. Sources: the IANA IPv4 and IPv6 Special-Purpose Address Registries (RFC 6890), RFC 5771 (multicast) and RFC 4291
+ * (IPv6). A block of addresses is public only if the IANA registries call the whole block globally reachable. This module does
+ * no I/O.
  */
 
-/** A range of addresses, and the kind of addresses in it. The first range of a table that contains an address counts. */
+/**
+ * A range of addresses, and the kind of addresses in it. If several ranges of a table contain an address, the first one counts.
+ */
 export type Range = readonly [cidr: string, kind: string];
 
 export const NOT_PUBLIC_IPV4: readonly Range[] = [
@@ -27,8 +29,8 @@ export const NOT_PUBLIC_IPV4: readonly Range[] = [
 ];
 
 /**
- * Addresses that a gateway translates to the IPv4 address in the last four bytes (RFC 6052). A network without IPv4 reaches
- * IPv4 hosts through them.
+ * IPv6 addresses whose last four bytes are an IPv4 address to which a gateway translates them (RFC 6052). A network without
+ * IPv4 uses them to reach IPv4 hosts.
  */
 export const NAT64 = '64:ff9b::/96';
 
@@ -59,11 +61,13 @@ export const NOT_PUBLIC_IPV6: readonly Range[] = [
 ];
 
 /**
- * Names of the own machine or of a local network, which are never public. Sources: RFC 6761, 6762 and 8375, the names that
+ * Names of the local machine or of a local network, which are never public. Sources: RFC 6761, 6762 and 8375, the names that
  * ICANN does not delegate, and common use.
  */
 export const INTERNAL_NAME =
   /(?:^|\.)(localhost|local|localdomain|internal|private|intranet|lan|corp|home|mail|svc|consul|arpa)$/;
 
-/** The best known services with a public name for every IP address, private ones included. The list cannot be complete. */
+/**
+ * The best known services that offer a public name for every IP address, including private ones. The list cannot be complete.
+ */
 export const NAME_OF_ADDRESS = /(?:^|\.)(nip\.io|sslip\.io|xip\.io|localtest\.me|lvh\.me|vcap\.me|traefik\.me)$/;

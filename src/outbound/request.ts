@@ -1,14 +1,14 @@
 /**
- * Requests to the outside, with limits on time and size. A redirect is not followed, because it could lead to any address: the
- * caller gets the redirect itself as the response. The caller must check the address of the request before (`address.ts`).
+ * Sends requests to other hosts, with limits on time and size. Redirects are not followed, because a redirect could lead to any
+ * address: the caller gets the redirect itself as the response. The caller must check the address before (`address.ts`).
  */
 
 type Init = NonNullable<Parameters<typeof fetch>[1]>;
 
-/** The network and the timer. The entry points pass them in, so that tests can replace them. */
+/** The network and the timer. The Worker's entry points pass them as arguments, so that tests can replace them. */
 export interface Network {
   fetch: (url: string, init: Init) => Promise<Response>;
-  /** @param cancel a signal that ends the timer; the promise then rejects or stays pending */
+  /** @param cancel a signal that stops the timer; the promise then rejects or stays pending */
   sleep: (milliseconds: number, cancel?: AbortSignal) => Promise<void>;
 }
 
@@ -18,19 +18,19 @@ export const INTERNET = {
 } satisfies Network;
 
 export interface RequestLimits {
-  /** A signal that ends the connection and the reading of the body. Several requests may share one signal. */
+  /** A signal that ends the connection and the reading of the response body. Several requests may share one signal. */
   deadline: AbortSignal;
-  /** The maximum number of bytes of the body that are read. */
+  /** The maximum number of bytes of the response body that are read. */
   maxBytes: number;
 }
 
-/** A response whose body has not been read yet. The caller must call one of the three functions. */
+/** A response whose body has not been read yet. The caller must call `text`, `beginning` or `discard`. */
 interface Answer {
   status: number;
   headers: Headers;
-  /** Returns the whole body, or `null` if it exceeds the limit. @throws if the connection breaks, or the deadline passes */
+  /** Returns the whole body, or `null` if it exceeds the size limit. @throws if the connection breaks or the deadline passes */
   text(): Promise<string | null>;
-  /** Returns the beginning of the body, up to the limit, or the part that arrives before the deadline. Never throws. */
+  /** Returns the beginning of the body: up to the size limit, or the part that arrives before the deadline. Never throws. */
   beginning(): Promise<string>;
   discard(): Promise<void>;
 }
@@ -38,7 +38,7 @@ interface Answer {
 /**
  * Returns a signal that aborts after the given time.
  * @param sleep the timer; `undefined` means the runtime's own timer
- * @param done a signal that ends the given timer, so that it does not outlive the request
+ * @param done a signal that stops the given timer, so that the timer does not outlive the request
  */
 export function deadlineIn(milliseconds: number, sleep?: Network['sleep'], done?: AbortSignal): AbortSignal {
   if (!sleep) return AbortSignal.timeout(milliseconds);
@@ -87,12 +87,12 @@ async function beginningOf(body: ReadableStream<Uint8Array> | null, { deadline, 
       if (size >= maxBytes) break;
     }
   } catch {
-    // The part that was read before the error is returned.
+    // After an error, the part that was read before is returned.
   }
   return text;
 }
 
-/** Yields the chunks of a body. The body is cancelled at the deadline, or when the caller stops reading. */
+/** Yields the chunks of a body. The body is cancelled at the deadline or when the caller stops reading. */
 async function* chunksOf(body: ReadableStream<Uint8Array> | null, deadline: AbortSignal): AsyncGenerator<Uint8Array> {
   if (!body) return;
   const reader = body.getReader();

@@ -1,6 +1,6 @@
 /**
- * Blobs of a repository: stat, open, publish, mount, delete. Repositories share the bytes of a blob. A caller may read a blob
- * only in a repository that holds it and that the caller may pull from.
+ * Operations on the blobs of a repository: stat, open, publish, mount and delete. Repositories share the bytes of a blob. A
+ * caller may read a blob only in a repository that contains the blob and from which the caller may pull.
  */
 import { type Env, settings, type Vars } from '../env.ts';
 import { type Batch, type Database, newBatch, withRetries } from '../events/batch.ts';
@@ -33,9 +33,8 @@ interface StatRow {
 }
 
 /**
- * Returns the size and object key of a blob in a repository. Takes no query if the blob is remembered since a pull of its
- * manifest.
- * @throws blob-unknown
+ * Returns the size and R2 key of a blob of a repository. Makes no D1 call if the blob is in this isolate's memory since a
+ * client pulled a manifest that references it. @throws blob-unknown
  */
 export async function statBlob(env: Database & Vars, repository: RepositoryName, digest: Digest, now: number): Promise<Blob> {
   const known = knownBlob(env, repository, digest, now);
@@ -43,9 +42,9 @@ export async function statBlob(env: Database & Vars, repository: RepositoryName,
 }
 
 /**
- * Returns the size and object key of a blob to a client that may push and that skips the upload if the blob exists. Takes a
- * lease on the blob (invariant 8). A lease is renewed only after half of its duration, so that frequent pushes of the same
- * layers do not write each time.
+ * Returns the size and R2 key of a blob to a client that checks, before a push, whether it can skip the upload. Takes a lease
+ * on the blob, so that the garbage collector does not delete it meanwhile (invariant 8). Renews a lease only in the second half
+ * of its duration, so that frequent pushes of the same layers rarely write.
  * @throws blob-unknown
  */
 export async function statBlobForPush(env: Database & Vars, repository: RepositoryName, digest: Digest): Promise<Blob> {
@@ -79,7 +78,7 @@ export async function openBlob(
   const stream = await openObject(env, blob.objectKey, range);
   if (stream) return stream;
   if (settings(env).d1Replicas || knownBlob(env, repository, blob.digest, now)) {
-    // Another isolate may have deleted the blob, and somebody may have pushed it again. The primary is asked.
+    // The blob may have been deleted by another isolate and pushed again with another key. So the primary database is queried.
     forgetBlobs(env);
     const stored = await statBlob(env, repository, blob.digest, now);
     if (stored.objectKey !== blob.objectKey) return openBlob(env, repository, stored, { range, now });
@@ -92,9 +91,9 @@ export async function openBlob(
 }
 
 /**
- * Adds to the batch the steps that publish verified bytes as a blob of the repository. If the registry has the blob already,
- * its present object stays, and `blob.objectKey` is not used. The steps refuse the batch with `repository-unknown` or
- * `quota-exceeded`.
+ * Adds statements to the batch that publish verified bytes as a blob of the repository. If the registry already stores the blob
+ * under another R2 key, that object stays and `blob.objectKey` is ignored. The batch fails with `repository-unknown` or
+ * `quota-exceeded` if a precondition does not hold.
  */
 export function publishBlob(
   batch: Batch,
@@ -132,24 +131,24 @@ function linkBlob(batch: Batch, env: Vars, repository: RepositoryName, digest: D
 interface Mount extends Pusher {
   repository: RepositoryName;
   digest: Digest;
-  /** The repositories that the caller may pull from and the blob may be taken from. */
+  /** The repositories from which the blob may be mounted. The caller may pull from each of them. */
   sources: RepositoryName[];
   /**
-   * True if the caller named the source repository. Only then does the event name it, because readers of the event may not be
-   * allowed to know of another repository.
+   * True if the client named the source repository in its request. Only then does the event contain its name, because readers
+   * of the event may have no right to see other repositories.
    */
   isNamed: boolean;
 }
 
-/** An SQL query of the name of one repository in `:sources` that holds the blob. */
+/** SQL query: the name of one repository of the list `:sources` that contains the blob. */
 const SOURCE = `SELECT r.name FROM repository_blobs l
   JOIN blobs b ON b.digest = l.digest AND b.missing_since IS NULL
   JOIN repositories r ON r.id = l.repository_id AND r.name IN (SELECT value FROM json_each(:sources))
   WHERE l.digest = :digest LIMIT 1`;
 
 /**
- * Endpoint end-11: links a blob that another repository holds to this repository.
- * @returns false if none of the repositories in `sources` holds the blob
+ * Endpoint end-11 (mount): links a blob of another repository to this repository, without an upload.
+ * @returns false if none of the repositories in `sources` contains the blob
  * @throws quota-exceeded, repository-unknown
  */
 export async function mountBlob(env: Database & Vars, mount: Mount): Promise<boolean> {
@@ -181,7 +180,8 @@ async function mountOnce(env: Database & Vars, mount: Mount): Promise<boolean> {
 }
 
 /**
- * Endpoint end-10: unlinks a blob from the repository. The bytes are deleted later, once no repository holds the blob.
+ * Endpoint end-10: unlinks a blob from the repository. The garbage collector deletes the bytes once no repository contains the
+ * blob.
  * @throws blob-unknown; content-referenced if a manifest of the repository references the blob (invariant 2)
  */
 export async function deleteBlob(env: Database, repository: RepositoryName, digest: Digest, by: Actor): Promise<void> {
@@ -205,7 +205,10 @@ async function deleteBlobOnce(env: Database, repository: RepositoryName, digest:
   await batch.commit().finally(() => forgetBlobs(env));
 }
 
-/** Refuses the batch with `content-referenced` if a manifest of the repository references the blob or manifest `digest`. */
+/**
+ * Adds a precondition to the batch: no manifest of the repository references the blob or manifest `digest`. Otherwise the batch
+ * fails with `content-referenced`.
+ */
 export function requireUnreferenced(batch: Batch, env: Database, repository: RepositoryName, digest: Digest): void {
   const parents = `SELECT parent FROM manifest_references WHERE child = :digest AND repository_id = ${REPOSITORY_ID}`;
   batch.require('content-referenced', `NOT EXISTS (${parents})`, { repository, digest }, async () => {

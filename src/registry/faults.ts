@@ -1,7 +1,7 @@
 /**
- * Marks objects in R2 that a reader or the scrub has found missing or damaged. A marked blob or manifest counts as absent, so
- * the next push uploads it again instead of skipping it. The event `blob.missing` is recorded, so that webhooks and the audit
- * log report the fault.
+ * Records which R2 objects a reader or the scrub job found missing or damaged. The blob or manifest of such an object counts as
+ * absent, so clients upload it again at the next push. The event `blob.missing` reports the fault to webhooks and to the audit
+ * log.
  */
 import type { Batch, Handle } from '../events/batch.ts';
 import { REGISTRY } from '../events/event.ts';
@@ -9,13 +9,16 @@ import { recordEvent } from '../events/outbox.ts';
 import type { Digest } from '../oci/digest.ts';
 
 export interface Fault {
-  /** The key of the object in R2. */
+  /** The R2 key of the object. */
   key: string;
   digest: Digest;
   reason: 'missing' | 'damaged';
 }
 
-/** Adds to the batch the steps that mark blobs. @returns the keys of the blobs that were not marked before */
+/**
+ * Adds statements to the batch that mark blobs as missing.
+ * @returns a handle of the R2 keys of the blobs that were not marked before
+ */
 export function markBlobs(batch: Batch, faults: Fault[]): Handle<{ key: string }> {
   recordEvent(batch, {
     about: '',
@@ -34,9 +37,9 @@ export function markBlobs(batch: Batch, faults: Fault[]): Handle<{ key: string }
 }
 
 /**
- * Adds to the batch the steps that mark manifests. For a manifest in the trash no event is recorded; the user who restores it
- * gets an error instead.
- * @returns the digests of the newly marked manifests that are not in the trash
+ * Adds statements to the batch that mark manifests as missing. A manifest in the trash is marked without an event, because its
+ * absence shows only when a user restores it.
+ * @returns a handle of the digests of the newly marked manifests that are not in the trash
  */
 export function markManifests(batch: Batch, faults: Fault[]): Handle<{ digest: Digest }> {
   const isAmong = `object_key IN (SELECT value ->> 'key' FROM json_each(:faults))`;

@@ -1,7 +1,8 @@
 /**
- * Remembers in the memory of this isolate where the blobs of pulled manifests are stored. So the pull of a layer after its
- * manifest takes no database call. Only facts about stored content are remembered, never who may read it, and never what a tag
- * names. A deletion by this isolate takes effect at once; one by another isolate after `BLOB_CACHE_SECONDS`.
+ * The memory of this isolate in which R2 keys of the blobs of pulled manifests are kept. After the pull of a manifest, the pull
+ * of its layers then takes no D1 call. The memory contains only facts about stored content. It never contains who may read the
+ * content or what a tag names. A deletion by this isolate takes effect at once; a deletion by another isolate takes effect
+ * after `BLOB_CACHE_SECONDS`.
  */
 import { type Env, settings, type Vars } from '../env.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -26,7 +27,7 @@ const BLOBS_MAX = 5000;
 
 interface Memory {
   blobs: Map<string, Known>;
-  /** The number of deletions by this isolate. */
+  /** The number of deletions by this isolate up to now. */
   deletions: number;
 }
 
@@ -34,14 +35,15 @@ const memoryOf = perDatabase((): Memory => ({ blobs: new Map(), deletions: 0 }))
 
 const keyOf = (repository: RepositoryName, digest: Digest) => `${repository} ${digest}`;
 
-/** True if the setting allows to remember blobs. */
+/** True if the setting `BLOB_CACHE_SECONDS` allows this isolate to keep blobs in memory. */
 export function remembersBlobs(env: Vars): boolean {
   return settings(env).blobCacheSeconds > 0;
 }
 
 /**
- * Call this before a query reads blobs. Returns a function that remembers what the query found, unless this isolate has deleted
- * content meanwhile. Its parameter `asOf` is the time as of which the rows were read, in milliseconds since the epoch.
+ * Must be called before a query reads blobs. Returns a function that stores the result of the query in memory, unless this
+ * isolate deleted content in between. The parameter `asOf` of that function is the time at which the rows were current, in
+ * milliseconds since the epoch.
  */
 export function beginReading(env: Pick<Env, 'DB'> & Vars, repository: RepositoryName): (blobs: Blob[], asOf: number) => void {
   const memory = memoryOf(env);
@@ -51,7 +53,7 @@ export function beginReading(env: Pick<Env, 'DB'> & Vars, repository: Repository
     const until = asOf + settings(env).blobCacheSeconds * 1000;
     for (const blob of blobs) {
       const key = keyOf(repository, blob.digest);
-      // An entry that is written again moves to the end, so the first entries are the oldest.
+      // Deleting and setting the entry moves it to the end, so the first entries of the map are the oldest.
       memory.blobs.delete(key);
       memory.blobs.set(key, { blob, until });
     }
@@ -62,13 +64,16 @@ export function beginReading(env: Pick<Env, 'DB'> & Vars, repository: Repository
   };
 }
 
-/** Returns a blob of the repository, or `null` if it is not remembered. */
+/** Returns a blob of the repository from memory, or `null` if memory does not have it. */
 export function knownBlob(env: Pick<Env, 'DB'>, repository: RepositoryName, digest: Digest, now: number): Blob | null {
   const found = memoryOf(env).blobs.get(keyOf(repository, digest));
   return found && now < found.until ? found.blob : null;
 }
 
-/** Forgets all blobs and manifests. Call this after each deletion of content, also if its answer was lost. */
+/**
+ * Removes all blobs and manifests from memory. Must be called after each deletion of content, even if the answer of D1 was
+ * lost.
+ */
 export function forgetBlobs(env: Pick<Env, 'DB'>): void {
   const memory = memoryOf(env);
   memory.deletions++;

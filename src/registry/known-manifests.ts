@@ -23,17 +23,17 @@ interface Memory {
   manifests: Map<string, { manifest: Manifest; until: number }>;
   /** The digests that tags named when they were last pulled. A tag may have moved since, so the database must be asked. */
   lastPulled: Map<string, { digest: Digest; until: number }>;
-  /** For each repository, the number of manifests that were read ahead since the last one that was pulled by digest. */
+  /** For each repository, the number of manifests that HEAD requests stored here since the last GET by digest. */
   unused: Map<RepositoryName, number>;
-  /** The number of deletions by this isolate. */
+  /** The number of deletions by this isolate up to now. */
   deletions: number;
 }
 
-/** The maximum number of manifests that an isolate remembers. A document in the database has 128 KiB at most. */
+/** The maximum number of manifests in memory. A document that is stored in D1 has at most 128 KiB. */
 const MANIFESTS_MAX = 50;
 /**
- * The number of unused manifests of a repository after which a HEAD does not read ahead. A program that watches a tag sends a
- * HEAD every few minutes, and would otherwise read the rows of all layers each time.
+ * After this number of HEAD requests without a GET, a HEAD request no longer reads the manifest of the repository. A program
+ * that watches a tag sends HEAD every few minutes, and each time the rows of all layers would be read for nothing.
  */
 const UNUSED_MAX = 4;
 const REPOSITORIES_MAX = 1000;
@@ -48,9 +48,9 @@ const memoryOf = perDatabase((): Memory => ({ manifests: new Map(), lastPulled: 
 const keyOf = (repository: RepositoryName, reference: Digest | Tag) => `${repository} ${reference}`;
 
 /**
- * Call this before a HEAD reads a manifest. Returns a function that remembers what was read, unless this isolate has deleted
- * content meanwhile. Its parameter `asOf` is the time as of which the manifest was read, in milliseconds since the epoch.
- * Returns `null` if a HEAD should not read the manifest itself.
+ * Must be called before a HEAD request reads a manifest. Returns a function that stores the manifest in memory, unless this
+ * isolate deleted content in between. The parameter `asOf` of that function is the time at which the rows were current, in
+ * milliseconds since the epoch. Returns `null` if the HEAD request should not read the document.
  */
 export function beginReadingAhead(
   env: Pick<Env, 'DB'> & Vars,
@@ -86,13 +86,13 @@ export function beginReadingManifest(
   };
 }
 
-/** Makes room for one entry. */
+/** Removes the oldest entry if the map has `most` entries, so that a new one fits. */
 function removeOldest(map: Map<string, unknown>, most: number): void {
   const [oldest] = map.keys();
   if (oldest !== undefined && map.size >= most) map.delete(oldest);
 }
 
-/** Returns the manifest for a pull by its digest, or `null` if it is not remembered. */
+/** Returns a manifest from memory for a GET by digest, or `null` if memory does not have it. */
 export function knownManifest(env: Pick<Env, 'DB'>, repository: RepositoryName, digest: Digest, now: number): Manifest | null {
   const { manifests, unused } = memoryOf(env);
   unused.delete(repository);
@@ -111,7 +111,7 @@ export function lastPulledManifest(env: Pick<Env, 'DB'>, repository: RepositoryN
   return manifests.get(keyOf(repository, last.digest))?.manifest ?? null;
 }
 
-/** Forgets all manifests. Call this after each deletion of manifests, also if its answer was lost. */
+/** Removes all manifests from memory. Must be called after each deletion of manifests, even if the answer of D1 was lost. */
 export function forgetManifests(env: Pick<Env, 'DB'>): void {
   distrustReplicas(env);
   const memory = memoryOf(env);

@@ -1,4 +1,4 @@
-/** The files of a layer, listed from its archive while it is read from R2. Nothing is kept of their contents. */
+/** Lists the files of a layer while its archive is read from R2. The contents of the files are not kept. */
 import { type Env, settings, type Vars } from '../env.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/name.ts';
@@ -11,16 +11,16 @@ export type { TarEntry };
 
 export interface LayerFiles {
   entries: TarEntry[];
-  /** True if the layer has more entries than are listed. */
+  /** True if the layer has more entries than the list. */
   truncated: boolean;
 }
 
-/** The maximum number of entries of a list. A large base image has some thousands. */
+/** The maximum number of entries in a list. A large base image has some thousand files. */
 const ENTRIES_MAX = 20_000;
-/** How many times as long as the layer its content may be. A layer of zeros could be a thousand times as long. */
+/** The maximum ratio of unpacked to packed bytes. A layer full of zeros could be unpacked to a thousand times its size. */
 const EXPANSION_MAX = 40;
 
-/** The lists that this isolate has made lately. A layer never changes, so they cannot be out of date. */
+/** The lists that this isolate made last, by digest. A digest always has the same content, so a list cannot become outdated. */
 const listsIn = perDatabase(() => new Map<string, LayerFiles>());
 const LISTS_MAX = 20;
 
@@ -28,8 +28,8 @@ type Reading = Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'> & Vars;
 
 /**
  * Lists the files of a layer of the repository.
- * @throws blob-unknown; too-much-work if the layer is larger than `LAYER_FILES_BYTES`; conflict if it is no archive that can be
- *   read
+ * @throws blob-unknown; too-much-work if the layer is larger than `LAYER_FILES_BYTES`; conflict if the layer is no readable
+ * archive
  */
 export async function listLayerFiles(
   env: Reading,
@@ -67,7 +67,7 @@ async function filesOf(stream: ReadableStream<Uint8Array>, mostBytes: number): P
   } catch (cause) {
     if (cause instanceof TarError)
       throw new Refusal('conflict', { message: `${cause.message}: its files cannot be listed`, cause });
-    // The runtime reports damaged gzip data as a TypeError.
+    // workerd reports damaged gzip data as a TypeError.
     if (cause instanceof TypeError)
       throw new Refusal('conflict', { message: 'the layer is no valid gzip: its files cannot be listed', cause });
     throw cause;
@@ -75,7 +75,7 @@ async function filesOf(stream: ReadableStream<Uint8Array>, mostBytes: number): P
   return { entries: lister.entries, truncated: lister.truncated };
 }
 
-/** Unpacks gzip. What the layer is compressed with is read from its first bytes, because media types are not always right. */
+/** Unpacks a layer. The compression is recognized by the first bytes, because media types are not always right. */
 async function unpacked(stream: ReadableStream<Uint8Array>): Promise<ReadableStream<Uint8Array>> {
   const reader = stream.getReader();
   const { value: first = new Uint8Array() } = await reader.read();

@@ -1,4 +1,4 @@
-/** Finishes an upload: makes one object with a verified digest from all staged bytes (see `staging.ts`). */
+/** Finishes an upload: combines all its staged bytes (see `staging.ts`) into one R2 object and verifies the digest. */
 import { algorithmOf, type Digest } from '../oci/digest.ts';
 import { blobKey } from './keys.ts';
 import {
@@ -17,10 +17,10 @@ import { openers, type Staged, type StagingLimits, stagedSize } from './staging.
 import { buffersOf, concatenated, hasher } from './streams.ts';
 
 /**
- * Makes one object of all staged bytes and returns the key of that object. The function deletes no staged bytes, so the caller
- * can call it again after a failure.
- * @throws digest-mismatch if the bytes have another digest. If they were in a multipart upload, its object is not deleted: a
- *   concurrent finish may have published it, and only the upload's row in D1 says whether one did.
+ * Combines all staged bytes into one R2 object and returns its key. The staged bytes are kept, so that the caller can repeat
+ * the call after a failure.
+ * @throws digest-mismatch if the bytes have another digest. If they were in a multipart upload, the completed object is kept,
+ * because a concurrent finish may have published it; only the upload's row in D1 says whether one did
  */
 export async function assemble(env: Bucket, staged: Staged, digest: Digest, limits: StagingLimits): Promise<string> {
   const size = stagedSize(staged);
@@ -40,8 +40,8 @@ export async function assemble(env: Bucket, staged: Staged, digest: Digest, limi
 }
 
 /**
- * Completes the multipart upload, with the pieces as its last parts. If no digest was computed while the bytes arrived, the
- * function reads the completed object and hashes it.
+ * Completes the multipart upload, with the pieces as its last parts. If no digest was computed while the bytes arrived, reads
+ * and hashes the completed object.
  */
 async function assembleParts(
   env: Bucket,
@@ -64,8 +64,8 @@ async function assembleParts(
 }
 
 /**
- * Uploads the pieces as further parts of the multipart upload. Two concurrent finishes of one upload write parts with the same
- * numbers, so one can replace a part of the other. R2 then refuses to complete the upload (see `isSpoilt`).
+ * Uploads the pieces as the last parts of the multipart upload. Two concurrent finishes of the same upload write parts with the
+ * same numbers, so one can replace a part of the other. In that case R2 refuses to complete the upload (see `isSpoilt`).
  */
 async function allParts(env: Bucket, staged: Staged, multipart: Multipart, partBytes: number): Promise<Multipart> {
   if (staged.pieces.length === 0) return multipart;
@@ -77,9 +77,9 @@ async function allParts(env: Bucket, staged: Staged, multipart: Multipart, partB
 }
 
 /**
- * Assembles an upload whose multipart object an earlier finish has completed without changing the upload's row: its isolate
- * died, or another request changed the row first. That object has the expected content, or it begins with the parts of this
- * upload and continues with bytes of another request.
+ * Assembles an upload whose multipart object is complete already, although the upload's row says otherwise. An earlier finish
+ * completed it and then died, or another request changed the row first. The completed object has the expected content, or it
+ * begins with the parts of this upload and continues with bytes of another request.
  */
 async function assembleAgain(
   env: Bucket,
@@ -96,8 +96,8 @@ async function assembleAgain(
 }
 
 /**
- * Copies the sources into a new multipart object and hashes the bytes. Used for content that is too long for one put, and for
- * content whose multipart upload an earlier finish has completed.
+ * Copies the sources into a new multipart object and hashes the bytes. Used for content that is too long for a single put, and
+ * if an earlier finish has completed the multipart upload.
  */
 async function assembleLong(
   env: Bucket,
@@ -123,7 +123,7 @@ async function assembleLong(
   }
 }
 
-/** Returns the digest of the object's present bytes, in the algorithm of the expected digest. */
+/** Reads an object and returns the digest of its bytes, with the algorithm of the expected digest. */
 async function digestOfObject(env: Bucket, key: string, expected: Digest, partBytes: number): Promise<Digest> {
   const hash = hasher(algorithmOf(expected));
   for await (const bytes of buffersOf(await openSurely(env, key, null), partBytes)) await hash.update(bytes);

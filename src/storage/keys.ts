@@ -14,7 +14,10 @@ import { type Digest, isDigest } from '../oci/digest.ts';
 
 export const REGISTRY_KEY = 'registry';
 export const UPLOADS_PREFIX = 'uploads/';
-/** The prefix of all keys that begin with a blob's digest. The names of both algorithms begin with `sha`. */
+/**
+ * The common prefix of the R2 keys of blobs whose key contains the digest. The names of both digest algorithms begin with
+ * `sha`.
+ */
 export const DIGESTS_PREFIX = 'blobs/sha';
 export const STREAMS_PREFIX = 'blobs/stream/';
 export const MANIFESTS_PREFIX = 'manifests/';
@@ -43,14 +46,14 @@ export function uploadIdOf(key: string): string {
   return key.slice(UPLOADS_PREFIX.length, key.indexOf('/', UPLOADS_PREFIX.length));
 }
 
-/** Returns the digest at the beginning of the key of a blob or manifest, or `null` for the key of a streamed blob. */
+/** Returns the digest in the R2 key of a blob or manifest, or `null` if the key contains none (a streamed blob). */
 export function digestOfKey(key: string): Digest | null {
   const [, algorithm, hex] = key.split('/');
   const digest = `${algorithm}:${hex}`;
   return isDigest(digest) ? digest : null;
 }
 
-/** Returns a string that sorts after all keys of this blob and before the keys of the next digest. */
+/** Returns a string that sorts after all R2 keys of this blob and before the keys of the next digest. */
 export function endOfKeys(digest: Digest): string {
   return `blobs/${digest.replace(':', '/')}/~`;
 }

@@ -1,7 +1,7 @@
 /**
- * Operations on objects in R2: put with a checksum, read with a range, delete, and multipart uploads for blobs that are too
- * long for one put. R2 requires that all parts but the last have the same size, at least 5 MiB. R2 verifies no checksum of a
- * multipart object, so the caller hashes the bytes. Transient errors are retried. `keys.ts` describes the keys.
+ * Operations on R2 objects: put with a checksum, read with a range, delete, and multipart uploads for blobs that are too long
+ * for a single put. R2 requires that all parts but the last have the same size, at least 5 MiB. R2 cannot verify a checksum of
+ * a multipart object, so the caller hashes the bytes. Transient errors are retried. `keys.ts` describes the keys.
  */
 import type { Env } from '../env.ts';
 import { algorithmOf, type Digest, type DigestAlgorithm, digestFromHash, hexOf, webCryptoName } from '../oci/digest.ts';
@@ -11,14 +11,14 @@ import { streamKey } from './keys.ts';
 
 export type Bucket = Pick<Env, 'BLOBS'>;
 
-/** R2's error code for a put whose content does not have the given checksum. R2 stores nothing in this case. */
+/** R2's error code if the content of a put does not have the given checksum. R2 then stores nothing. */
 const CHECKSUM_MISMATCH = '(10037)';
-/** The maximum number of keys in one delete call of R2. */
+/** The maximum number of keys in one delete call to R2. */
 const DELETE_MAX_KEYS = 1000;
 
 /**
- * Stores `body` under `key` if it hashes to `digest`. R2 computes the hash, so it costs the Worker no CPU time.
- * @throws digest-mismatch if the body has another digest. Nothing is stored in this case.
+ * Stores `body` under `key` if it has the digest `digest`. R2 computes the hash, so it costs the Worker no CPU time.
+ * @throws digest-mismatch if the body has another digest. Nothing is stored then
  */
 export async function putVerified(
   env: Bucket,
@@ -41,17 +41,15 @@ export function digestMismatch(digest: Digest, cause?: unknown): Refusal {
 }
 
 /**
- * Opens an object. Returns `null` if it does not exist. The range must lie within the object: R2 ignores a range that does not.
+ * Opens an object. Returns `null` if it does not exist. The range must lie within the object, because R2 ignores a range that
+ * does not.
  */
 export async function openObject(env: Bucket, key: string, range: ByteRange | null): Promise<ReadableStream | null> {
   const object = await persistent(() => env.BLOBS.get(key, range ? { range } : undefined));
   return object?.body ?? null;
 }
 
-/**
- * Opens an object that belongs to an upload.
- * @throws Error if the object does not exist, which happens if a concurrent request has deleted it
- */
+/** Opens an object that must exist. @throws Error if a concurrent request has deleted the object */
 export async function openSurely(env: Bucket, key: string, range: ByteRange | null): Promise<ReadableStream> {
   const stream = await openObject(env, key, range);
   if (!stream) throw new Error(`the object ${key} of an upload is gone`);
@@ -72,7 +70,7 @@ export async function deleteObjects(env: Bucket, keys: string[]): Promise<void> 
   }
 }
 
-/** Returns up to 1,000 keys with the prefix that sort after `startAfter`, in ascending order. */
+/** Returns up to 1,000 keys that have the prefix and sort after `startAfter`, in ascending order. */
 export async function listObjectKeys(env: Bucket, prefix: string, startAfter?: string): Promise<string[]> {
   const page = await persistent(() => env.BLOBS.list({ prefix, ...(startAfter ? { startAfter } : {}) }));
   return page.objects.map((object) => object.key);
@@ -86,8 +84,8 @@ export interface StoredObject {
   /** The time of the upload, in milliseconds since the epoch. */
   uploadedAt: number;
   /**
-   * The digest that R2 verified when the object was put. It says nothing about later damage. `null` if the object was put in
-   * parts or without a checksum.
+   * The digest that R2 verified when the object was put. It does not say whether the object was damaged later. `null` if the
+   * object was put in parts or without a checksum.
    */
   digest: Digest | null;
 }
@@ -118,8 +116,8 @@ function storedOf({ key, size, uploaded, checksums: { sha256, sha512 } }: R2Obje
 }
 
 /**
- * Hashes the present bytes of an object. The runtime streams them, so they are not held in memory. Returns `null` if the object
- * does not exist.
+ * Reads an object and returns the digest of its bytes. The runtime streams the bytes, so they are not held in memory. Returns
+ * `null` if the object does not exist.
  */
 export async function hashObject(env: Bucket, key: string, algorithm: DigestAlgorithm): Promise<Digest | null> {
   const stream = await openObject(env, key, null);
@@ -130,20 +128,20 @@ export async function hashObject(env: Bucket, key: string, algorithm: DigestAlgo
 }
 
 /**
- * R2's codes of errors that a retry can cure: InternalError, ServiceUnavailable, TooManyRequests (over one write per second to
- * a key).
+ * R2's codes of errors after which a retry may succeed: InternalError, ServiceUnavailable, TooManyRequests (over one write per
+ * second to a key).
  */
 const TRANSIENT = /\((?:10001|10043|10058)\)/;
 
 /**
- * The pauses before each retry, in milliseconds. They are short, because a client waits. The last one is longer than a second,
- * because R2 takes one write per second for each key.
+ * The pauses before the retries, in milliseconds. They are short, because a client waits. The last one is longer than a second,
+ * because R2 takes only one write per second for each key.
  */
 const PAUSES = [100, 400, 1200];
 
 /**
- * Runs a call and retries it after a transient error of R2. The call must be repeatable, for example a read, a deletion, or a
- * put of bytes in memory. A put of a request body is not repeatable: a body can be read only once.
+ * Makes a call to R2 and repeats it after a transient error. The call must be repeatable: a read, a deletion, or a put of bytes
+ * in memory. A put of a request body is not, because a body can be read only once.
  */
 export async function persistent<T>(call: () => Promise<T>): Promise<T> {
   for (const pause of PAUSES) {
@@ -188,8 +186,8 @@ export async function completeMultipart(env: Bucket, multipart: Multipart): Prom
 }
 
 /**
- * True for two errors of R2: 10024 (the multipart upload was completed or aborted) and 10025 (another request uploaded a part
- * again).
+ * Returns true for two errors of R2: 10024 (the multipart upload was completed or aborted) and 10025 (another request replaced
+ * a part).
  */
 export function isSpoilt(error: unknown): boolean {
   return error instanceof Error && /\((?:10024|10025)\)/.test(error.message);

@@ -31,17 +31,17 @@ interface Piece {
 }
 
 /**
- * The bytes received so far: first the parts of `multipart`, if there is one, then the pieces. Stored as JSON in the upload's
- * row.
+ * The bytes that an upload has received: first the parts of `multipart`, if there is one, then the pieces. Stored as JSON in
+ * the upload's row.
  */
 export interface Staged {
   multipart: Multipart | null;
   pieces: Piece[];
-  /** The digest of all bytes. `null` unless they came in one request and were hashed while they arrived. */
+  /** The digest of all bytes. `null` unless they came in a single request and were hashed while they arrived. */
   digest: Digest | null;
   /**
-   * The etag of a last, shorter part with the same bytes as the pieces. With it, the multipart upload can be completed at once.
-   * It is dropped when more bytes arrive, because only the last part may be shorter than the others.
+   * The etag of a last, shorter part with the same bytes as the pieces. With this part the multipart upload can be completed at
+   * once. `null` as soon as more bytes arrive, because only the last part may be shorter than the others.
    */
   lastPart: string | null;
 }
@@ -50,17 +50,20 @@ export interface StagingLimits {
   partBytes: number;
   maxPutBytes: number;
   verify: 'storage' | 'stream';
-  /** The maximum size of the whole upload in bytes that the quota leaves. Absent if no quota applies. */
+  /** The maximum size of the whole upload, in bytes, within the storage limit of the namespace. Absent if there is no limit. */
   room?: number;
 }
 
 interface Appended {
   staged: Staged;
-  /** Objects that `staged` replaces. The caller discards them after the upload's row names `staged`. */
+  /** Objects that `staged` replaces. The caller deletes them once the upload's row contains `staged`. */
   superseded: Staged;
-  /** Objects that this request wrote. The caller discards them if the upload's row could not be changed. */
+  /** Objects that this request wrote. The caller deletes them if the upload's row could not be changed. */
   written: Staged;
-  /** The error that broke the connection, or `null`. The request failed then, but the bytes that arrived before are staged. */
+  /**
+   * The error that broke the connection, or `null`. The request has failed, but the bytes that arrived before the error are
+   * staged.
+   */
   interrupted: unknown;
 }
 
@@ -71,15 +74,15 @@ export function stagedSize(staged: Staged): number {
 }
 
 /**
- * The maximum number of bytes that a finish can read and hash within 300 s of CPU time, which is the maximum of a request on a
- * paid plan (`limits.cpu_ms`). A megabyte takes up to 6 ms.
+ * The maximum number of bytes that a finish can read and hash within 300 s of CPU time, which is the limit of a request on a
+ * paid plan (`limits.cpu_ms`). Hashing a megabyte takes up to 6 ms.
  */
 const STREAM_MAX_BYTES = 46 * 1024 ** 3;
 
 /**
  * Stores the bytes of one request body after the bytes that are already staged.
- * @param uploadId the id of the registry's upload, not of the multipart upload
- * @throws blob-too-large if the upload becomes longer than its lane or its quota allows
+ * @param uploadId the id of the registry's upload, not of R2's multipart upload
+ * @throws blob-too-large if the upload becomes longer than its lane or the storage limit allows
  */
 export async function append(
   env: Bucket,
@@ -113,10 +116,10 @@ function tooLarge(capacity: number): Refusal {
 }
 
 /**
- * Stores a chunk as a piece. Small pieces at the end are merged into it, so that each piece has the size of a part or at least
- * twice the size of the next piece. So even many small chunks leave few pieces. This matters at the finish, which reads each
- * piece with one of the Worker's 1,000 subrequests. The number of times that a byte is copied grows with the logarithm of the
- * number of chunks.
+ * Stores a chunk as a piece. Merges small pieces at the end into it, so that each piece has the size of a part or at least
+ * twice the size of the next piece. So even many small chunks leave few pieces. The finish can read only few pieces, because
+ * each takes one of the Worker's 1,000 subrequests. Merging copies a byte several times; the number of copies grows with the
+ * logarithm of the number of chunks.
  */
 async function appendPiece(
   env: Bucket,
@@ -140,7 +143,10 @@ async function appendPiece(
   };
 }
 
-/** Returns the pieces to merge into a new piece of `length` bytes, the pieces to keep, and the size of the merged piece. */
+/**
+ * Decides which pieces at the end are merged with a new piece of `length` bytes. Returns these pieces, the pieces to keep, and
+ * the size of the merged piece.
+ */
 function absorb(pieces: Piece[], length: number, { partBytes, maxPutBytes }: StagingLimits) {
   const kept = [...pieces];
   const absorbed: Piece[] = [];
@@ -160,8 +166,8 @@ interface BufferLane extends StagingLimits {
 }
 
 /**
- * Stores a body buffer by buffer, as parts (hashed) or as pieces (staged). Used for a body of unknown length and for a body to
- * hash.
+ * Stores a body buffer by buffer: as parts in the lane `hashed`, as pieces in the lane `staged`. Used for a body of unknown
+ * length and for a body that must be hashed.
  */
 async function appendBuffers(
   env: Bucket,
@@ -191,8 +197,8 @@ async function appendBuffers(
 }
 
 /**
- * Stores one buffer. A buffer shorter than `partBytes` is the last of its request. It becomes a piece, and in the hashed lane
- * also the last part.
+ * Stores one buffer. A buffer shorter than `partBytes` is the last one of its request. It becomes a piece and, in the lane
+ * `hashed`, also the last part.
  */
 async function appendBuffer(
   env: Bucket,
@@ -219,8 +225,8 @@ async function appendBuffer(
 }
 
 /**
- * Like `buffersOf`, but a broken connection ends the sequence and is reported to `broken`, so that the bytes before it can be
- * kept.
+ * Yields buffers as `buffersOf` does. If the connection breaks, reports the error to `broken` and ends, so that the caller can
+ * keep the bytes before the error.
  */
 async function* wholeBuffers(
   stream: ReadableStream,
@@ -242,7 +248,7 @@ async function* wholeBuffers(
   }
 }
 
-/** Deletes the pieces and aborts the multipart upload. A completed multipart upload is not deleted. */
+/** Deletes the pieces and aborts the multipart upload. If the multipart upload is completed, its object is kept. */
 export async function discard(env: Bucket, staged: Staged): Promise<void> {
   await deleteObjects(
     env,

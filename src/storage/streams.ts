@@ -1,12 +1,12 @@
 /**
  * Moves bytes at low CPU cost: natively from stream to stream, or in large buffers whose memory is reused. The default reader
- * returns 4 KiB at a time and costs fifteen times the CPU. An isolate has 128 MB of memory, and a request that exceeds it ends
- * all requests of the isolate. So no layer is held in memory as a whole, and the memory of all buffers together is limited.
+ * returns 4 KiB at a time and costs fifteen times the CPU. An isolate has 128 MB of memory, and exceeding it ends all requests
+ * of the isolate. So no layer is held in memory as a whole, and the memory of all buffers together is limited.
  */
 import { type Digest, type DigestAlgorithm, digestFromHash, webCryptoName } from '../oci/digest.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
 
-/** A request body. `length` is the Content-Length, or `null` if the body is chunked. */
+/** A request body. `length` is the Content-Length, or `null` if the length is unknown (a chunked body). */
 export interface Incoming {
   stream: ReadableStream | null;
   length: number | null;
@@ -15,7 +15,7 @@ export interface Incoming {
 /**
  * Reads a stream in buffers of `size` bytes; the last one may be shorter. A buffer is valid only until the next one is
  * requested, because its memory is reused.
- * @param rest what to do with a stream that is not read to its end: cancel it, or leave it to the caller
+ * @param rest what happens to the stream if the caller stops early: it is cancelled, or left for the caller to read
  * @throws memory-full if the buffers of other requests leave too little memory
  */
 export async function* buffersOf(
@@ -41,13 +41,14 @@ export async function* buffersOf(
 }
 
 /**
- * The size of the first buffer in bytes. The buffer doubles as bytes arrive, because most bodies of unknown length are short.
+ * The size of the first buffer, in bytes. The buffer is doubled while bytes arrive, because most bodies of unknown length are
+ * short.
  */
 const FIRST_BUFFER = 64 * 1024;
 
 /**
  * Reads the next `size` bytes, or fewer at the end of the stream.
- * @param memory the memory of the previous buffer, which is reused; `null` for the first buffer
+ * @param memory the memory of the previous buffer, which is reused, or `null` for the first buffer
  */
 async function fill(
   reader: ReadableStreamBYOBReader,
@@ -60,7 +61,7 @@ async function fill(
   for (;;) {
     const wanted = buffer.byteLength - filled;
     const { value } = await reader.readAtLeast(wanted, new Uint8Array(buffer, filled, wanted));
-    // `value` is undefined if the stream was cancelled. The buffer is lost in this case.
+    // `value` is undefined if the stream was cancelled. The runtime does not return the buffer in this case.
     if (!value) return { bytes: new Uint8Array(), isLast: true };
     buffer = value.buffer as ArrayBuffer;
     filled += value.byteLength;
@@ -78,7 +79,7 @@ function grown(before: ArrayBuffer | null, size: number, reservation: Reservatio
 }
 
 /**
- * Returns true if the body is empty. This consumes the first byte of a body of unknown length, so the body cannot be read
+ * Returns true if the body is empty. For a body of unknown length this reads the first byte, so the body cannot be used
  * afterwards.
  */
 export async function isEmpty({ stream, length }: Incoming): Promise<boolean> {
@@ -91,7 +92,7 @@ export async function isEmpty({ stream, length }: Incoming): Promise<boolean> {
 }
 
 /**
- * Joins streams to one stream of known length; the runtime copies the bytes. If one of the streams fails, the joined stream
+ * Joins streams to one stream of known length. The runtime copies the bytes. If one of the streams fails, the joined stream
  * fails.
  */
 export function concatenated(sources: (() => Promise<ReadableStream>)[], length: number): ReadableStream {
@@ -121,27 +122,24 @@ export function hasher(algorithm: DigestAlgorithm): { update(bytes: Uint8Array):
   };
 }
 
-/**
- * The maximum length in bytes of a body that is held in memory instead of piped. One read of a longer body takes more memory
- * than this.
- */
+/** The maximum number of bytes of a body that is read into memory instead of piped. Piping a longer body takes less memory. */
 const SMALL_BODY = 256 * 1024;
 
-/** Bytes that stand before a request's body in the object to write. */
+/** Bytes to write before a request's body into the same object. */
 interface Before {
   sources: (() => Promise<ReadableStream>)[];
   size: number;
 }
 
-/** Returns the bytes, preceded by the bytes of `sources`. */
+/** Returns the bytes of `sources` followed by `bytes`. */
 export function joined({ sources, size }: Before, bytes: Uint8Array): ReadableStream | Uint8Array {
   if (sources.length === 0) return bytes;
   return concatenated([...sources, async () => new Response(bytes).body as ReadableStream], size + bytes.byteLength);
 }
 
 /**
- * Passes a request's body of known length to `store`. An error of `store` does not say whether the connection to the client or
- * to R2 broke, so the function watches the body itself. A small body is first read into memory.
+ * Passes a request's body of known length to `store`. If `store` fails, its error does not say whether the connection to the
+ * client or to R2 broke, so this function watches the body itself. A small body is first read into memory.
  * @throws body-incomplete if the body ended early
  */
 export async function storeBody<T>(
@@ -169,7 +167,7 @@ export async function storeBody<T>(
   }
 }
 
-/** Returns `broke` if the store failed because its input ended with that error, or `null` if it failed for another reason. */
+/** Returns `broke` if `store` failed because its input ended with that error, or `null` if it failed for another reason. */
 function endedBy(error: unknown, broke: Refusal | null): Refusal | null {
   return broke && error instanceof Error && error.message.includes(broke.message) ? broke : null;
 }
@@ -188,28 +186,30 @@ async function readSmall(stream: ReadableStream, length: number): Promise<Uint8A
 }
 
 /**
- * The maximum number of bytes that all buffers take together: enough for eight long uploads of unknown length with parts of 8
- * MiB, or for a thousand short ones.
+ * The maximum number of bytes of all buffers of an isolate together: enough for eight long uploads of unknown length with parts
+ * of 8 MiB, or for a thousand short ones.
  */
 const BUFFERED_MAX = 64 * 1024 * 1024;
 
-/** The number of seconds after which a refused client should try again. Some of the present uploads may be finished by then. */
+/**
+ * The number of seconds after which a refused client should try again. Some of the running uploads may have finished by then.
+ */
 const RETRY_AFTER = 5;
 
-/** The number of bytes of memory that the buffers of one body hold. */
+/** The number of bytes of memory that the buffers of one body use. */
 export interface Reservation {
   bytes: number;
 }
 
 /**
  * The reservations of all bodies. The references are weak, because the runtime does not run the `finally` blocks of a request
- * whose client disconnects.
+ * whose client disconnects, so such a reservation is never released.
  */
 const reservations = new Set<WeakRef<Reservation>>();
 
 /**
- * Reserves memory for a body. `bytes` is the new total of this body.
- * @throws memory-full if the other bodies leave fewer than `bytes`
+ * Reserves memory for the buffers of a body. `bytes` is the new total of this body.
+ * @throws memory-full if the other bodies leave less memory
  */
 export function reserve(reservation: Reservation, bytes: number): void {
   if (heldByOthers(reservation) + bytes > BUFFERED_MAX) {
@@ -229,7 +229,7 @@ export function release(reservation: Reservation): void {
   heldByOthers(reservation);
 }
 
-/** Returns the number of bytes that the other bodies hold. Also removes reservations that are released or garbage-collected. */
+/** Returns the number of bytes that other bodies use. Forgets reservations that were released or garbage-collected. */
 function heldByOthers(reservation: Reservation): number {
   let sum = 0;
   for (const reference of reservations) {

@@ -1,6 +1,6 @@
 /** The actions that a policy statement can allow or deny. */
 
-/** `push` adds content and new tags. `retag` moves an existing tag. */
+/** `push` allows to add content and new tags. `retag` allows to move an existing tag to another manifest. */
 export const ACTIONS = ['pull', 'push', 'retag', 'delete', 'admin', 'create'] as const;
 export type RepositoryAction = (typeof ACTIONS)[number];
 

@@ -75,12 +75,15 @@ export function cloudEventType(type: EventType): string {
   return isAboutImage(type) ? `berth.image.${type}` : `berth.${type}`;
 }
 
-/** True if the events of this type are about a manifest or a tag. */
+/** Returns true if events of this type are about a manifest or a tag. */
 export function isAboutImage(type: EventType): boolean {
   return /^(?:tag|manifest)\./.test(type);
 }
 
-/** True if the events of this type are about a blob in a repository. `blob.missing` is about the whole registry. */
+/**
+ * Returns true if events of this type are about a blob in a repository. The type `blob.missing` does not count, because it is
+ * about the whole registry.
+ */
 export function isAboutBlob(type: EventType): boolean {
   return type === 'blob.mounted' || type === 'blob.deleted';
 }

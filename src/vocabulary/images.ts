@@ -1,13 +1,13 @@
-/** The sort orders and the limits of the lists of tags and images. */
+/** The sort orders of lists of tags and images, and the limits of these lists. */
 
-/** `version` means the highest version first, and then all tags that are not versions, by name. */
+/** `version` sorts by version, the highest first. Tags that are not versions follow, by name. */
 export const TAG_ORDERS = ['newest', 'oldest', 'name', 'version'] as const;
 export type TagOrder = (typeof TAG_ORDERS)[number];
 
-/** The maximum number of tags in a repository whose tags can be sorted by version. */
+/** The maximum number of tags in a repository that can be sorted by version. */
 export const SORTED_VERSIONS_MAX = 1000;
 
-/** The maximum number of tags that one request with a filter compares. */
+/** The maximum number of tags that a request with a filter reads. */
 export const SCANNED_TAGS_MAX = 5000;
 
 /** The maximum number of tags of signatures and attestations that are counted for the list of tags. */
@@ -20,19 +20,22 @@ export const IMAGES_MAX = 100;
 /** The maximum number of characters of a filter. A tag has the same limit. */
 export const FILTER_MAX = 128;
 
-/** Tags and images that one request deletes, and manifests that go with them because nothing else holds them. */
+/**
+ * The maximum number of tags, and of images, that one request may name for deletion. `DELETED_MANIFESTS_MAX` also includes the
+ * manifests that are deleted with them because nothing else needs them.
+ */
 export const DELETED_TAGS_MAX = 100;
 export const DELETED_IMAGES_MAX = 50;
 export const DELETED_MANIFESTS_MAX = 200;
 
-/** Manifests that one request for untagged images looks at. */
+/** The maximum number of manifests that a request for untagged images reads. */
 export const SCANNED_IMAGES_MAX = 2000;
 
-/** Manifests of a repository that are counted for a layer that they share. */
+/** The number up to which the manifests that share a layer are counted. */
 export const SHARED_MAX = 10;
 
-/** Bytes of a config that is read for the page of an image. */
+/** The maximum number of bytes of a config that is read for the page of an image. */
 export const CONFIG_MAX_BYTES = 1024 * 1024;
 
-/** Bytes of content attached to an image, such as an SBOM, that is shown. */
+/** The maximum number of bytes of attached content, such as an SBOM, that is shown. */
 export const ATTACHMENT_MAX_BYTES = 1024 * 1024;

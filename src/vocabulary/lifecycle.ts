@@ -26,18 +26,18 @@ export const RULE_PATTERNS_MAX = 100;
 export const VERSION_RANGES_MAX = 5;
 
 /**
- * The maximum number of tags, and of manifests, in a repository that is planned as a whole, which takes 5 ms of CPU. A
- * repository with more is planned page by page.
+ * The maximum number of tags, and of manifests, in a repository whose lifecycle policy is planned at once, which takes 5 ms of
+ * CPU time. A larger repository is planned page by page.
  */
 export const WHOLE_MAX = 1000;
 /**
- * The maximum numbers of tags and of manifests that one batch deletes. Their lists are bound parameters, which D1 limits to 2
+ * The maximum number of tags, and of manifests, that one batch deletes. Their lists are SQL parameters, which D1 limits to 2
  * MB. Each level of nested indexes takes several statements.
  */
 export const SLICE_TAGS_MAX = 1000;
 export const SLICE_MANIFESTS_MAX = 200;
 /**
- * The maximum number of versions that a rule counts in a large repository. A rule that keeps more versions than that keeps all
- * versions in its range.
+ * The maximum number of versions that a rule can count in a large repository. A rule that keeps more versions than that keeps
+ * all versions in its range.
  */
 export const VERSIONS_MAX = 1000;

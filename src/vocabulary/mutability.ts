@@ -1,11 +1,11 @@
-/** The values and limits of tag mutability. They are those of ECR (API reference, ImageTagMutabilityExclusionFilter). */
+/** The values and limits of tag mutability, as in ECR (API reference, ImageTagMutabilityExclusionFilter). */
 
 export const MUTABILITIES = ['MUTABLE', 'IMMUTABLE', 'IMMUTABLE_WITH_EXCLUSION', 'MUTABLE_WITH_EXCLUSION'] as const;
 
 export interface Mutability {
   value: (typeof MUTABILITIES)[number];
   /**
-   * Patterns with `*` for the tags to which the opposite of `value` applies. Values with `_WITH_EXCLUSION` have at least one
+   * Patterns of tag names with `*`. Matching tags get the opposite of `value`. A value with `_WITH_EXCLUSION` has at least one
    * pattern; the other values have none.
    */
   exclusions: string[];

@@ -1,10 +1,10 @@
 /**
- * The closed list of the reasons for which the registry refuses a request. The text of a reason is the message of a refusal
- * that has none of its own. A reason is independent of the protocol: the tables in `http/refusals.ts` translate each reason for
- * each protocol.
+ * The closed list of reasons for which the registry refuses a request. The text of a reason is the default message of a
+ * refusal. Reasons are independent of the protocol: the tables in `http/refusals.ts` translate each reason to the status and
+ * code of each protocol.
  */
 export const REASONS = {
-  // The request itself
+  // About the request itself
   'request-invalid': 'the request is not valid',
   'parameter-invalid': 'a parameter is not valid',
   'body-incomplete': 'the body of the request ended early, or is not encoded as HTTP requires: send the request again',
@@ -18,12 +18,12 @@ export const REASONS = {
   'tag-invalid': 'the tag is not valid',
   'digest-invalid': 'the digest is malformed, of an unsupported algorithm, or given more than once',
 
-  // The caller
+  // About the caller
   unauthenticated: 'log in first: this needs an access key, as bearer token or as password',
   forbidden: 'this does not exist, or you do not have the right to do it',
   'not-found': 'this does not exist, or you may not see it',
 
-  // Content
+  // About content
   'repository-unknown': 'there is no such repository',
   'manifest-unknown': 'this repository has no such image',
   'blob-unknown': 'this repository has no such blob',
@@ -43,7 +43,7 @@ export const REASONS = {
   'condition-failed': 'the condition of this request does not hold: nothing was changed',
   'content-gone': 'content that this needs was deleted for good',
 
-  // State that conflicts with the request
+  // The request conflicts with the present state
   'version-mismatch': 'it has changed since you read it, or If-Match is not its ETag. Nothing was changed: read it again',
   'name-taken': 'this name is taken: choose another one',
   'limit-reached': 'the limit is reached: nothing was changed',
@@ -54,7 +54,7 @@ export const REASONS = {
   conflict: 'the request conflicts with the present state: nothing was changed',
   overtaken: 'other requests kept changing this at the same time. Nothing was changed: try again',
 
-  // Too much, or not now
+  // Limits of rate or resources, and temporary faults
   'rate-limited': 'too many requests: wait, and try again',
   'daily-limit': "the day's limit is used up: it resets at 00:00 UTC",
   'memory-full': 'the registry has no memory for another upload at the moment: try again',
@@ -68,8 +68,8 @@ export const REASONS = {
 export type Reason = keyof typeof REASONS;
 
 /**
- * The reasons for which a precondition in SQL can abort a batch. The table `refusals` has a CHECK constraint for each of them,
- * so a new reason in this list needs a migration.
+ * The reasons with which a precondition in SQL can abort a batch. The table `refusals` has a CHECK constraint for each of them,
+ * so adding a reason to this list needs a migration.
  */
 export const PRECONDITIONS = [
   ...['not-found', 'repository-unknown', 'manifest-unknown', 'blob-unknown', 'upload-unknown', 'references-unknown'],

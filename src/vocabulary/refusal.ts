@@ -1,26 +1,28 @@
-/** The error that carries the reason of a refusal from the function that refuses to the HTTP layer that renders the answer. */
+/**
+ * A refusal is an error with a reason. The function that refuses a request throws it, and the HTTP layer renders the answer.
+ */
 import { REASONS, type Reason } from './reasons.ts';
 
-/** The optional content of a refusal. */
+/** The message and details of a refusal. All are optional. */
 export interface Particulars {
-  /** The message for people: what is wrong, what stays unchanged, and what to do. */
+  /** The message for users: what is wrong, what stays unchanged, and what to do. */
   message?: string;
   /** Details for programs. They are rendered as JSON. */
   detail?: unknown;
-  /** The number of seconds after which another attempt may succeed. */
+  /** The number of seconds after which the client may try again. */
   retryAfter?: number;
   /** The size of the content in bytes, for `range-not-satisfiable`. */
   size?: number;
-  /** The challenge to the client, for `unauthenticated`. */
+  /** The challenge to the client, for `unauthenticated`. It becomes the header `WWW-Authenticate`. */
   challenge?: Challenge;
   cause?: unknown;
 }
 
 /** The `WWW-Authenticate` challenge for a caller without a sufficient credential (RFC 6750, section 3). */
 interface Challenge {
-  /** The scope that the request needs, in the syntax of the token protocol. */
+  /** The token scope that the request needs, for example `repository:acme/api:pull`. */
   scope?: string;
-  /** Why the sent credential is refused; absent if none was sent. */
+  /** Why the sent credential is refused. Absent if no credential was sent. */
   error?: 'invalid_token' | 'insufficient_scope';
 }
 
@@ -42,7 +44,7 @@ export class Refusal extends Error {
   }
 }
 
-/** True if `error` is a refusal for one of these reasons, or for any reason if none is given. */
+/** Returns true if `error` is a refusal with one of these reasons, or with any reason if none is given. */
 export function isRefusal(error: unknown, ...reasons: Reason[]): error is Refusal {
   return error instanceof Refusal && (reasons.length === 0 || reasons.includes(error.reason));
 }
@@ -60,13 +62,14 @@ export function invalidInput(...errors: [FieldError, ...FieldError[]]): Refusal 
   return new Refusal('request-invalid', { message: textOf(errors[0]), detail: errors });
 }
 
-/** Checks that the list of errors is empty. @throws request-invalid with the errors */
+/** @throws request-invalid with the errors, if there are any */
 export function requireNoErrors([first, ...others]: FieldError[]): void {
   if (first) throw invalidInput(first, ...others);
 }
 
 /**
- * Runs an operation. If it refuses fields of its input, `place` is put before their paths: `rules.0` becomes `body.rules.0`.
+ * Runs an operation. If it refuses fields of its input, prefixes the paths of the fields with `place`: `rules.0` becomes
+ * `body.rules.0`.
  */
 export async function withFieldsIn<T>(place: string, work: () => T | Promise<T>): Promise<T> {
   try {

@@ -1,4 +1,4 @@
-/** The requirements of the routes on their callers. */
+/** What a route requires of its callers. */
 import type { RepositoryAction } from './actions.ts';
 
 /**
@@ -13,8 +13,8 @@ import type { RepositoryAction } from './actions.ts';
 export type PersonalRequirement = 'login' | 'account' | 'administrator' | 'owner' | 'owner or self' | 'member';
 
 /**
- * The actions that a request can require. `retag` is not one of them: whether a push moves an existing tag is
- * known only in its batch.
+ * The actions that a request can require before its operation runs. `retag` is not among them, because only the batch of a push
+ * finds out whether an existing tag moves.
  */
 export type RequiredAction = Exclude<RepositoryAction, 'retag'>;
 
@@ -22,16 +22,16 @@ export type RequiredAction = Exclude<RepositoryAction, 'retag'>;
 export type ContentAction = 'pull' | 'push' | 'delete';
 
 /**
- * The requirements of the management API.
+ * What a route of the management API requires.
  * - An action is required on the repository in the path.
- * - `webhook` is the right to administer the repository, organization or registry whose events the
- *   webhook in the path receives.
+ * - `webhook` is the right to administer the repository, organization or registry whose events the webhook in the path
+ *   receives.
  * - `trash` is the right to administer the name of the deleted repository in the path. The operation checks it.
  */
 export type ManagementRequirement = RequiredAction | PersonalRequirement | 'webhook' | 'trash';
 
-/** The requirements of the distribution protocol. */
+/** What a route of the distribution protocol (`/v2`) requires. */
 export type ContentRequirement = ContentAction | 'login' | 'catalog';
 
-/** `anyone` means that the request needs no credential. */
+/** What any route requires. `anyone` means that the request needs no credential. */
 export type Requirement = 'anyone' | ContentRequirement | ManagementRequirement;

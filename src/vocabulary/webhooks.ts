@@ -3,11 +3,11 @@
 export const FORMAT_NAMES = ['native', 'docker-hub', 'distribution', 'harbor', 'eventbridge', 'slack'] as const;
 export type FormatName = (typeof FORMAT_NAMES)[number];
 
-/** The entry in a webhook's list of types that matches every type that its format can express. */
+/** An entry in a webhook's list of event types that matches every type that the webhook's format supports. */
 export const EVERY_TYPE = '*';
 
 /**
- * The header of every delivery. The registry refuses requests that have it, so a delivery to a registry
- * cannot cause another event.
+ * The request header of every delivery. The registry refuses requests that have it, so a webhook that points to a registry
+ * cannot cause an endless loop of events.
  */
 export const LOOP_HEADER = 'berth-webhook';

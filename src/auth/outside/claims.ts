@@ -1,18 +1,18 @@
 /**
- * Claims of outside tokens, and conditions on them. The author of a branch can choose the values of claims, so a value is never
- * interpreted as a pattern. Pure.
+ * Claims of outside tokens, and conditions on them. Anybody who can create a branch can choose the values of some claims, so a
+ * value is never interpreted as a pattern. This module does no I/O.
  */
 import { matches } from '../../oci/pattern.ts';
 
 /** Claims as text. Numbers and booleans are converted to text. */
 export type Claims = Record<string, string>;
 
-/** Conditions by claim. The value of the claim must match the pattern, or one of the patterns. */
+/** Conditions, by the name of the claim. The value of the claim must match the pattern, or one of the patterns. */
 export type Conditions = Record<string, string | string[]>;
 
 /**
- * The grammar of GitHub's subject, with and without ids (GitHub Docs, "OpenID Connect reference"). The subjects of repositories
- * that were created after July 2026 contain ids.
+ * The grammar of GitHub's subject, with or without ids (GitHub Docs, "OpenID Connect reference"). The subjects of repositories
+ * created after July 2026 contain ids.
  */
 const SUBJECT = /^repo:([^@:/]+)(?:@(\d+))?\/([^@:/]+)(?:@(\d+))?:(.*)$/s;
 
@@ -24,7 +24,8 @@ export function claimsOf(payload: Record<string, unknown>): Claims {
 }
 
 /**
- * Returns the names of the claims that the conditions read. A condition on `sub` also reads the ids that `subjectsOf` compares.
+ * Returns the names of the claims that the conditions read. A condition on `sub` also reads the ids with which `subjectsOf`
+ * compares the subject.
  */
 export function namesIn(conditions: Conditions): string[] {
   const names = Object.keys(conditions);
@@ -35,7 +36,7 @@ export function allHold(conditions: Conditions, claims: Claims): boolean {
   return unmet(conditions, claims).length === 0;
 }
 
-/** Returns the names of the claims whose conditions are not fulfilled. An absent claim fulfils no condition. */
+/** Returns the names of the claims that do not meet their condition. An absent claim meets no condition. */
 export function unmet(conditions: Conditions, claims: Claims): string[] {
   return Object.keys(conditions).filter((name) => {
     const texts = textsOf(name, claims);
@@ -43,7 +44,7 @@ export function unmet(conditions: Conditions, claims: Claims): string[] {
   });
 }
 
-/** Returns the texts that a condition on a claim is compared with: the claim's value, or each form of a subject. */
+/** Returns the texts with which a condition on a claim is compared: the claim's value, or each form of a subject. */
 function textsOf(name: string, claims: Claims): string[] {
   const text = valueIn(claims, name);
   return name === 'sub' ? subjectsOf(claims) : text === undefined ? [] : [text];
@@ -57,7 +58,10 @@ export function valueIn(claims: Claims, name: string): string | undefined {
   return Object.hasOwn(claims, name) ? claims[name] : undefined;
 }
 
-/** Returns the subject in each of its forms. Returns none if the ids in the subject differ from those in the other claims. */
+/**
+ * Returns the subject in each of its forms, with and without ids. Returns none if the ids in the subject differ from those in
+ * the other claims.
+ */
 function subjectsOf(claims: Claims): string[] {
   const subject = valueIn(claims, 'sub');
   if (subject === undefined) return [];
@@ -69,11 +73,12 @@ function subjectsOf(claims: Claims): string[] {
 }
 
 /**
- * The claims by which a rule is found, in order of preference: first ids, which never pass to somebody else, then the subject.
+ * The claims by which a rule is found, in order of preference: first ids, which are never given to anybody else, then the
+ * subject.
  */
 const IDS = ['repository_id', 'project_id', 'repository_owner_id', 'namespace_id', 'enterprise_id', 'sub'];
 
-/** The claims whose values many jobs of an issuer have in common. A rule is not found by them. */
+/** The claims whose values many jobs of an issuer have in common. They are not used to find a rule. */
 const SHARED = new Set(
   `iss aud exp nbf iat jti ref ref_type ref_path ref_protected head_ref base_ref event_name pipeline_source build_source
   environment environment_protected runner_environment workflow job_workflow_ref repository_visibility project_visibility
@@ -84,7 +89,7 @@ const SHARED = new Set(
 type Key = [claim: string, value: string];
 const KEY_MAX_LENGTH = 255;
 
-/** Returns the keys by which a rule is found. A rule without keys is read for every token of its issuer. */
+/** Returns the keys by which a rule is found in the index. A rule without keys is read for every token of its issuer. */
 export function keysOfRule(conditions: Conditions): Key[] {
   const exact = Object.keys(conditions).filter((name) =>
     claimPatterns(conditions, name).every((pattern) => !pattern.includes('*')),

@@ -1,6 +1,6 @@
 /**
- * Sign-in by Cloudflare Access, which stands in front of the registry and adds a signed token to each request of a person that
- * it has let in (Cloudflare One, "Validate JWTs"). Anybody can send such a header, so the signature is what counts.
+ * Sign-in by Cloudflare Access. Access stands in front of the registry and adds a signed token to each request of a user whom
+ * it has let in (Cloudflare One, "Validate JWTs"). Anybody can send a header with this name, so only the signature counts.
  */
 import { errors, jwtVerify } from 'jose';
 import { report } from '../../telemetry.ts';
@@ -18,11 +18,11 @@ export interface AccessApplication {
 /** The header in which Access sends the token. */
 export const ACCESS_HEADER = 'cf-access-jwt-assertion';
 
-/** Access signs with RS256, and offers ES256. */
+/** The accepted signature algorithms. Access signs with RS256 and also offers ES256. */
 const ALGORITHMS = ['RS256', 'ES256'];
 const SUBJECT_MAX_LENGTH = 255;
 
-/** @throws unauthenticated if the token is not a valid token of a person for this application; issuer-unreachable */
+/** @throws unauthenticated if the token is not a valid token of a user for this application; issuer-unreachable */
 export async function identityOfAccess(
   { issuer, audience }: AccessApplication,
   token: string,
@@ -37,7 +37,7 @@ export async function identityOfAccess(
       requiredClaims: ['sub', 'iat', 'exp'],
       currentDate: new Date(outside.now),
     });
-    // The token of a service has an empty `sub`.
+    // The token of a service (not of a user) has an empty `sub`.
     if (!payload.sub || payload.sub.length > SUBJECT_MAX_LENGTH) throw new errors.JWTInvalid('it names no person');
     return { issuer, subject: payload.sub };
   } catch (cause) {

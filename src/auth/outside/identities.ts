@@ -1,6 +1,6 @@
 /**
- * Identities at sign-in providers that belong to accounts. An identity is linked by a person who is signed in to both. An equal
- * e-mail address links nothing, because a provider may give an address to somebody else.
+ * Identities at sign-in providers that are linked to accounts. A user who is signed in to both links them. An equal e-mail
+ * address does not link an identity, because a provider may give an address to somebody else.
  */
 import { type Database, newBatch } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
@@ -12,11 +12,14 @@ import type { Identity } from './provider.ts';
 const IDENTITIES_MAX = 10;
 
 export interface LinkedIdentity extends Identity {
-  /** Seconds since the epoch. */
+  /** In seconds since the epoch. */
   createdAt: number;
 }
 
-/** The account of an identity, with its epoch; `null` if it belongs to none, or to a disabled one. */
+/**
+ * Returns the account to which an identity is linked, with its epoch. Returns `null` if it is linked to none, or to a disabled
+ * one.
+ */
 export async function accountOfIdentity(
   env: Database,
   { issuer, subject }: Identity,
@@ -29,14 +32,14 @@ export async function accountOfIdentity(
   ).first<{ subject: string; epoch: number }>();
 }
 
-/** The identities of an account, the oldest first. */
+/** Returns the identities of an account, the oldest first. */
 export async function identitiesOf(env: Database, account: string): Promise<LinkedIdentity[]> {
   const sql =
     'SELECT issuer, subject, created_at AS createdAt FROM identities WHERE account = :account ORDER BY created_at, issuer';
   return (await prepare(env, sql, { account }).all<LinkedIdentity>()).results;
 }
 
-/** Links an identity to an account. @throws name-taken if it belongs to an account; limit-reached */
+/** Links an identity to an account. @throws name-taken if it is linked to an account already; limit-reached */
 export async function linkIdentity(env: Database, account: string, { issuer, subject }: Identity, by: Actor): Promise<void> {
   const batch = newBatch(env);
   const parameters = { account, issuer, subject };

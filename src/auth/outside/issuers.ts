@@ -1,6 +1,6 @@
 /**
- * The public keys of outside issuers. They come from the documents of OpenID Connect Discovery 1.0, and never from an address
- * in the header of a token. They are fetched with limits on time and size, and cached in this isolate.
+ * Fetches and caches the public keys of outside issuers. Their address comes from the document of OpenID Connect Discovery 1.0,
+ * and never from the header of a token. Requests have limits on time and size. The cache belongs to this isolate.
  */
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose';
 import { jsonOf } from '../../oci/json.ts';
@@ -15,25 +15,28 @@ export type Outside = Pick<Runtime, 'now' | 'fetch' | 'insecureIssuers'>;
 
 const ISSUER_MAX_LENGTH = 255;
 
-/** The limits for fetching keys. The timeout covers both documents together, and `MAX_BYTES` applies to each document. */
+/**
+ * The limits for fetching keys. `TIMEOUT_MS` applies to the discovery document and the keys together, `MAX_BYTES` to each of
+ * them.
+ */
 const TIMEOUT_MS = 5000;
 const MAX_BYTES = 256 * 1024;
 const MAX_KEYS = 100;
 
 /**
- * Times in milliseconds. `KEEP` is the time for which keys are cached. `COOLDOWN` is the minimum time between two searches for
- * an unknown key. `PAUSE` is the time after which a failed attempt is repeated.
+ * Times in milliseconds. `KEEP`: keys are cached for this long. `COOLDOWN`: the minimum time between two searches for an
+ * unknown key. `PAUSE`: the minimum time between a failed attempt and the next one.
  */
 const KEEP = 10 * 60_000;
 const COOLDOWN = 60_000;
 const PAUSE = 5000;
 
-/** The number of seconds for which Cloudflare's cache keeps the documents of an issuer. */
+/** The number of seconds for which Cloudflare's cache stores the documents of an issuer. */
 const EDGE_TTL = 300;
 
 /**
- * True for a valid issuer identifier: an https URL without query, fragment or user (Discovery 1.0, section 2). Its host must be
- * public. It must have its canonical spelling, because the `iss` of a token is compared with it as text.
+ * Returns true for a valid issuer identifier: an https URL without query, fragment or user (Discovery 1.0, section 2). Its host
+ * must be public. It must be written in the normalized form, because the `iss` of a token is compared with it as text.
  */
 export function isIssuer(text: string, insecure: boolean): boolean {
   const url = URL.parse(text);
@@ -42,23 +45,23 @@ export function isIssuer(text: string, insecure: boolean): boolean {
 }
 
 /**
- * True if the registry may send requests to this address of an issuer. Unlike webhooks, issuers may have any port. The
- * registry's own host is not excluded, because no document of the registry is a discovery document. Reserved domains are
- * allowed, because a rule for them does no harm.
+ * Returns true if the registry may send requests to this URL of an issuer. Unlike webhooks, issuers may use any port. The
+ * registry's own host is allowed, because no document of the registry is a discovery document. Reserved domains are allowed,
+ * because a request to them does no harm.
  */
 function isOutside(url: string, insecure: boolean): boolean {
   return refusalOfAddress(url, { ownHosts: [], insecure, anyPort: true, anyDomain: true }) === null;
 }
 
 /**
- * The cached keys of an issuer and the times of its requests. They are plain values, because a Worker must not await a promise
- * or stream of another request.
+ * The cached keys of an issuer and the times of requests to it. These are plain values and not promises, because a Worker must
+ * not wait for a promise or stream of another request.
  */
 interface Known {
   keys: JSONWebKeySet | null;
   fetchedAt: number;
   failedAt: number;
-  /** The last time when an unknown key was searched for, and whether the issuer answered. */
+  /** The last time when an unknown key was searched, and whether the issuer answered. */
   askedAt: number;
   answered: boolean;
 }
@@ -77,7 +80,10 @@ function knownOf(issuer: string): Known {
   return made;
 }
 
-/** The keys of an issuer: its identifier, and the address of its keys if no discovery document names it. */
+/**
+ * Where the keys of an issuer are: its identifier, and the address of its keys if they have a fixed address instead of a
+ * discovery document.
+ */
 interface Source {
   issuer: string;
   keysAt: string | null;
@@ -85,7 +91,7 @@ interface Source {
 
 /**
  * Returns the function with which `jwtVerify` finds the key for a token's `alg` and `kid`.
- * @param keysAt the address of the keys of an issuer that has no discovery document
+ * @param keysAt the address of the keys if the issuer has no discovery document
  * @throws issuer-unreachable
  */
 export function keysOf(issuer: string, runtime: Outside, keysAt: string | null = null): JWTVerifyGetKey {
@@ -105,7 +111,7 @@ export function keysOf(issuer: string, runtime: Outside, keysAt: string | null =
 }
 
 /**
- * Fetches the keys again to find an unknown key, at most once a minute. An issuer may have rotated its keys, but anybody can
+ * Fetches the keys again to find an unknown key, at most once a minute. The issuer may have new keys, but anybody can also
  * invent a `kid`.
  */
 async function newerKeys(source: Source, kept: Known, runtime: Outside): Promise<JSONWebKeySet | null> {
@@ -136,9 +142,9 @@ async function refresh(source: Source, kept: Known, runtime: Outside, fresh: boo
 }
 
 /**
- * Returns the refusal for an issuer that cannot be reached. It is not a refusal of the credential, so the client tries again
- * (invariant 10). The reason is only logged: the author of a rule must not learn from the answer whether a host exists, what it
- * answers, or how fast it answers.
+ * Returns the refusal for an issuer that cannot be reached. The credential itself is not refused, so the client tries again
+ * (invariant 10). The reason is only logged. Otherwise the author of a rule could learn from the answer whether a host exists,
+ * what it answers, or how fast.
  */
 function unreachable(issuer: string, reason: string, cause?: unknown): Refusal {
   report('issuer.unreachable', { message: reason, issuer });
@@ -146,10 +152,13 @@ function unreachable(issuer: string, reason: string, cause?: unknown): Refusal {
   return new Refusal('issuer-unreachable', { message, cause });
 }
 
-/** An answer without usable keys. The message is for the log only. */
+/** The error for an answer without usable keys. Its message is only logged. */
 class Unusable extends Error {}
 
-/** The context of one attempt. `fresh` bypasses Cloudflare's cache, which would answer with the keys that are already known. */
+/**
+ * The context of one attempt. If `fresh` is true, Cloudflare's cache is bypassed, because it would return the keys that are
+ * already known.
+ */
 type Asking = Outside & { deadline: AbortSignal; fresh: boolean };
 
 async function fetchKeys({ issuer, keysAt }: Source, asking: Asking): Promise<JSONWebKeySet> {
@@ -162,7 +171,7 @@ async function fetchKeys({ issuer, keysAt }: Source, asking: Asking): Promise<JS
   return { keys } as JSONWebKeySet;
 }
 
-/** The address of the keys in the discovery document of an issuer. */
+/** Returns the address of the keys in the discovery document of an issuer. */
 async function discoveredKeys(issuer: string, asking: Asking): Promise<string> {
   const configuration = await fetchDocument(`${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`, asking);
   if (configuration.issuer !== issuer) throw new Unusable('its discovery document is that of another issuer');

@@ -1,11 +1,11 @@
 /**
- * The authority of CI jobs of outside issuers. Determines which trust rules apply to a job in a request, or why none applies.
- * The rules of the repository's organization apply, for as long as their lifetime allows, and only if they were not changed
- * after the job logged in.
+ * The authority of CI jobs that log in with tokens of their CI service. Decides which trust rules apply to a job in a request,
+ * or why none applies. The rules are those of the repository's organization. They apply for the lifetime that they state, and
+ * only if they were not changed after the job logged in.
  *
  * podman, crane and kaniko send their password again for each token that they need, even after the password has expired. So the
- * registry records an outside token that was used as a password while it was valid. The recorded login is accepted for as long
- * as its trust rule allows, like the refresh token that docker gets.
+ * registry stores the first use of an outside token that was valid when it was used as a password. That login is accepted for
+ * the lifetime that the trust rule states, like the refresh token that docker gets.
  */
 import { decodeJwt } from 'jose';
 import type { Database } from '../../events/batch.ts';
@@ -22,7 +22,7 @@ import { type RuleSelection, type SavedRule, selectRules } from './selection.ts'
 import { namesInPattern, widen } from './templates.ts';
 
 /**
- * The subject of a job to which rules of several organizations apply, in a request that is about none of these organizations.
+ * The subject of a job to which rules of several organizations apply, in a request that concerns none of these organizations.
  */
 const SOME_JOB = 'ci';
 
@@ -34,9 +34,9 @@ type Token = Extract<Credential, { kind: 'token' }>;
 
 /**
  * Returns the authority of a caller with an outside token.
- * @returns `null` if the signature is wrong, or no rule trusts the issuer
- * @throws unauthenticated with the reason if the signature is right but the token is not valid, or no rule applies;
- *   issuer-unreachable
+ * @returns `null` if the signature is wrong, or if no rule trusts the issuer
+ * @throws unauthenticated with the reason if the signature is right but the token is invalid or no rule applies;
+ * issuer-unreachable
  */
 export async function authorityOfOutside(
   env: Database,
@@ -51,8 +51,8 @@ export async function authorityOfOutside(
   const [loaded, selection] = await Promise.all([load(), selecting]);
   if (!told || !login || !selection?.trusted) return null;
   const now = Math.floor(runtime.now / 1000);
-  // An expired token that was recorded was verified at its first use, and is found by its hash. It is not verified again,
-  // because the issuer may have other keys now.
+  // An expired token whose first use was stored was verified then. It is found by its hash and not verified again, because the
+  // issuer may have other keys now.
   const job = hasEnded(token, runtime.now) ? selection.seen && { ...told, ...selection.seen } : null;
   if (job) return authorityIn(env, job, { repositories, now, loaded, selection });
   const genuine = await verifyToken(token, issuer, runtime);
@@ -66,7 +66,7 @@ export async function authorityOfOutside(
   };
 }
 
-/** Returns the authority of a caller with a token of this registry that was made for a job. Reads the present rules. */
+/** Returns the authority of a caller with a token that this registry issued to a CI job. Reads the present rules. */
 export async function authorityOfJob(
   env: Database,
   credential: Token,
@@ -80,11 +80,11 @@ export async function authorityOfJob(
   const [loaded, selection] = await Promise.all([load(), selecting]);
   const refresh = credential.login ?? null;
   if (refresh && (!loaded.login || loaded.login.ended)) return null;
-  // An access token lives for minutes, so the present rules apply to it. For longer logins, a rule that was changed after the
-  // login does not apply.
+  // An access token is valid for minutes, so the present rules apply to it. To longer logins, only rules that were not changed
+  // after the login apply.
   const known = credential.access ? { ...job, since: selection.newest } : job;
   const authority = await authorityIn(env, known, { repositories, now: Math.floor(runtime.now / 1000), loaded, selection });
-  // The end of a login password limits the tokens that are made with it. A refresh token sets no limit, because each use
+  // The expiry of a login password limits the tokens that are issued for it. A refresh token sets no limit, because each use
   // returns a new one.
   const bound = refresh ? (credential.credentialOrigin.until ?? null) : credential.until;
   const until = Math.min(authority.until ?? Number.POSITIVE_INFINITY, bound ?? Number.POSITIVE_INFINITY);
@@ -96,10 +96,10 @@ export async function authorityOfJob(
   };
 }
 
-/** The request and the rows that were loaded for it. */
+/** A request of a job, and the rows that were loaded for it. */
 interface Use {
   repositories: readonly string[];
-  /** Seconds since the epoch. */
+  /** The time of the request, in seconds since the epoch. */
   now: number;
   loaded: LoadedRights;
   selection: RuleSelection;
@@ -107,8 +107,8 @@ interface Use {
 
 /**
  * Returns the authority that the rules of the repository's organization give to the job. If none of them applies but a rule of
- * another organization does, the job is a known caller who may do what everybody may do.
- * @throws unauthenticated with the reason if no rule applies
+ * another organization does, the job is authenticated but may do only what everybody may do.
+ * @throws unauthenticated with the reason if no rule applies at all
  */
 async function authorityIn(env: Database, job: CiJob, { repositories, now, loaded, selection }: Use): Promise<Authority> {
   const rules = rankRules(
@@ -127,7 +127,7 @@ async function authorityIn(env: Database, job: CiJob, { repositories, now, loade
 
 /**
  * Returns the authority that trust rules give to a job.
- * @param subject the name of the job. `actingAs` replaces it when a statement of one rule decides
+ * @param subject the subject of the job. `actingAs` replaces it by the subject of the rule that allows an action
  */
 export function fromTrustRules(job: CiJob, rules: readonly TrustRule[], subject: string, loaded: LoadedRights): Authority {
   return {
@@ -145,8 +145,8 @@ export function fromTrustRules(job: CiJob, rules: readonly TrustRule[], subject:
 }
 
 /**
- * Returns statements that allow what the rule allows to at least one of its jobs. A statement that denies is included only if
- * it applies to every job.
+ * Returns statements that allow what the rule allows to at least one of its jobs. A deny statement is included only if it
+ * applies to every job.
  */
 export function widestStatements({ statements }: TrustRule): Statement[] {
   return statements.flatMap(({ effect, actions, repositories, tags, when }) => {
@@ -166,14 +166,14 @@ function counts(rule: SavedRule, job: CiJob, now: number): boolean {
   return isCurrent(rule, job) && now < job.at + rule.lifetime && mismatches(rule, job).length === 0;
 }
 
-/** True if the rule has not changed since the job logged in. */
+/** Returns true if the rule has not changed since the job logged in. */
 function isCurrent(rule: SavedRule, job: CiJob): boolean {
   return rule.revision <= job.since;
 }
 
 /**
- * Sorts rules: first those of the repository's organization, then those of the organization that a blob is mounted from, then
- * those of the registry as a whole.
+ * Sorts rules: first those of the repository's organization, then those of the organization from which a blob is mounted, then
+ * those of the whole registry.
  */
 function rankRules(rules: SavedRule[], repositories: readonly string[]): SavedRule[] {
   const namespaces = [...repositories.map(namespaceOf), ''];
@@ -182,7 +182,8 @@ function rankRules(rules: SavedRule[], repositories: readonly string[]): SavedRu
 }
 
 /**
- * Returns the subject of the job in this request. A request about no repository does not choose between several organizations.
+ * Returns the subject of the job in this request. If the request concerns no repository and the rules belong to several
+ * organizations, the subject is `SOME_JOB`.
  */
 function nameIn(rules: readonly SavedRule[], repositories: readonly string[]): string {
   const organizations = new Set(rules.map(({ subject }) => organizationOf(subject)));
@@ -190,8 +191,8 @@ function nameIn(rules: readonly SavedRule[], repositories: readonly string[]): s
 }
 
 /**
- * True if the token has expired. The token is not verified here; the result only decides whether to look for an
- * earlier use of the token.
+ * Returns true if the token has expired. The token is not verified here; the result only decides whether to look for an earlier
+ * use of it.
  */
 function hasEnded(token: string, now: number): boolean {
   const { exp } = decodeJwt(token);
@@ -203,8 +204,8 @@ function refused(reason: string): Refusal {
 }
 
 /**
- * Explains why no rule applies. Only rules that identify this job by a key are compared, and only the claims of the token
- * itself are told. Otherwise a caller with any token of the issuer could learn what the rules of other organizations require.
+ * Explains why no rule applies. Only rules that identify this job by a key are considered, and only claims of the token itself
+ * are shown. Otherwise a caller with any token of the issuer could learn what the rules of other organizations require.
  */
 function reasonFor(job: CiJob, rules: readonly SavedRule[], now: number): string {
   const about = rules.filter(({ names }) => names);
@@ -233,7 +234,7 @@ function shorten(text: string): string {
   return text.length > 120 ? `${text.slice(0, 120)}…` : text;
 }
 
-/** Returns the id of the row in `outside_logins`: a hash of the token, which does not reveal the token. */
+/** Returns the id of the row in `outside_logins`: a hash, from which the token cannot be computed. */
 async function outsideLoginId(token: string): Promise<string> {
   const bytes = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(token));
   return Array.from(new Uint8Array(bytes), (byte) => byte.toString(16).padStart(2, '0')).join('');
@@ -247,7 +248,7 @@ export async function noteOutsideLogin(env: Database, { id, at, since, until }: 
   ).run();
 }
 
-/** Deletes expired logins. @returns the number of rows that were deleted */
+/** Deletes expired logins with outside tokens. @returns the number of deleted rows */
 export async function expireOutsideLogins(env: Database, limit: number): Promise<number> {
   const { meta } = await prepare(
     env,

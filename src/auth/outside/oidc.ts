@@ -1,12 +1,12 @@
 /**
- * Tokens of outside issuers, such as those of CI jobs, and the statements that a trust rule gives to them. Tokens are verified
- * as RFC 8725 advises: the registry chooses all parameters of the verification, and the token chooses none. Pure, except that
- * the issuer's keys are fetched.
+ * Verifies tokens of outside issuers, such as those of CI jobs, and computes the statements that a trust rule gives to them.
+ * The verification follows RFC 8725: the registry chooses all its parameters, and the token chooses none. This module does no
+ * I/O, except that the issuer's keys are fetched.
  *
- * A job that a push starts runs the code of its ref, which only people with write access can change. A job that a pull request,
- * a comment or another pipeline starts may name the default branch and still run code of an outsider. So there is a list, for
- * each platform, of the sources that belong to the repository itself. Every other source counts as foreign, including sources
- * that a platform adds later.
+ * A job that is started by a push runs the code of its git ref, which only people with write access can change. A job that is
+ * started by a pull request, a comment or another pipeline may state the default branch and still run code of an outsider. What
+ * started a job is called its source. There is a list, for each platform, of the sources that only people with write access can
+ * use (`OWN`). Every other source counts as foreign, including sources that a platform adds later.
  */
 import { decodeJwt, errors, type JWTPayload, jwtVerify } from 'jose';
 import { Refusal } from '../../vocabulary/refusal.ts';
@@ -17,57 +17,57 @@ import { isIssuer, keysOf, type Outside } from './issuers.ts';
 import { namesInPattern, type RefKind, refKindOf, substitute, widen } from './templates.ts';
 
 /**
- * A statement of a trust rule. `tags` and `repositories` may contain placeholders: `{ref_name}`, `{pull_request}`
- * or the name of any claim.
+ * A statement of a trust rule. `tags` and `repositories` may contain placeholders: `{ref_name}`, `{pull_request}` or the name
+ * of any claim, in braces.
  */
 export interface RuleStatement extends Statement {
-  /** Additional conditions on the token under which the statement applies. */
+  /** Further conditions on the token. The statement applies only if they are met. */
   when?: Conditions;
 }
 
 export interface TrustRule {
-  /** `ci:<organization>/<name>`, or `ci:<name>` for a rule of the registry as a whole. */
+  /** `ci:<organization>/<name>`, or `ci:<name>` for a rule of the whole registry. */
   subject: string;
   issuer: string;
   audience: string;
-  /** Conditions on the token. All of them must be fulfilled. */
+  /** Conditions on the token. All of them must be met. */
   claims: Conditions;
   statements: RuleStatement[];
   /** The number of seconds for which a job's login is valid. */
   lifetime: number;
 }
 
-/** A job as its token describes it. The time of the login is not known. */
+/** A job as its token describes it, without the time of the login. */
 export type Told = Pick<CiJob, 'claims' | 'omitted' | 'audiences'>;
 
 /** A token whose signature is valid. */
 interface Genuine {
   told: Told;
-  /** Why the token is refused, in words for its holder; `null` if it is valid. */
+  /** Why the token is refused, as text for the holder of the token. `null` if it is valid. */
   refused: string | null;
 }
 
 /**
- * The accepted algorithms. All are asymmetric, because a public key must not be accepted as a shared secret
- * (RFC 8725, section 2.1).
+ * The accepted signature algorithms. All are asymmetric, so that no public key can be accepted as a shared secret (RFC 8725,
+ * section 2.1).
  */
 const ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519'];
 
 const TOKEN_MAX_LENGTH = 16 * 1024;
 /**
- * The maximum number of characters of one claim, and of all claims together, that are copied into the registry's tokens.
- * Clients send these tokens in headers, so they must be short. `NAMES_MAX_LENGTH` limits the names of omitted claims and the
- * audiences in the same way.
+ * The maximum number of characters of one claim, and of all claims together, that are copied into tokens of the registry.
+ * Clients send these tokens in headers, so they must be short. `NAMES_MAX_LENGTH` limits the names of omitted claims, and the
+ * audiences, in the same way.
  */
 const CLAIM_MAX_LENGTH = 1024;
 const CLAIMS_MAX_LENGTH = 4096;
 const NAMES_MAX_LENGTH = 1024;
 
-/** The maximum lifetime of an outside token, and the tolerated difference of clocks, in seconds. */
+/** The maximum lifetime of an outside token, and the tolerated difference between clocks, in seconds. */
 const MAX_LIFETIME = 24 * 60 * 60;
 const CLOCK_TOLERANCE = 60;
 
-/** Reads a token without verifying it. @returns `null` if it cannot be a token of that issuer */
+/** Reads the claims of a token without verifying it. @returns `null` if it cannot be a token of that issuer */
 export function toldBy(token: string, issuer: string): Told | null {
   if (token.length > TOKEN_MAX_LENGTH) return null;
   try {
@@ -79,9 +79,8 @@ export function toldBy(token: string, issuer: string): Told | null {
 }
 
 /**
- * Verifies a token.
- * @returns `null` if the signature is wrong, or the form of the token is not supported
- * @throws issuer-unreachable
+ * Verifies a token. @returns `null` if the signature is wrong, or if the form of the token is not supported @throws
+ * issuer-unreachable
  */
 export async function verifyToken(token: string, issuer: string, runtime: Outside): Promise<Genuine | null> {
   if (token.length > TOKEN_MAX_LENGTH || !isIssuer(issuer, runtime.insecureIssuers)) return null;
@@ -95,7 +94,7 @@ export async function verifyToken(token: string, issuer: string, runtime: Outsid
   };
 }
 
-/** Verifies everything except the audience, which each rule checks, and the lifetime. */
+/** Verifies everything except the lifetime and the audience. Each rule checks the audience. */
 async function verifiedPayload(
   token: string,
   issuer: string,
@@ -112,8 +111,8 @@ async function verifiedPayload(
     return { payload, refused: null };
   } catch (error) {
     if (error instanceof Refusal) throw error;
-    // jose checks claims only after the signature. Any other error means that jose refuses the token, or that the runtime
-    // cannot import the key.
+    // jose checks claims only after the signature, so for these errors the signature is right. Any other error means that jose
+    // refuses the token, or that the runtime cannot import the key.
     if (error instanceof errors.JWTExpired)
       return { payload: error.payload, refused: refusalOfTimes(error.payload, runtime.now) };
     if (!(error instanceof errors.JWTClaimValidationFailed) || error.payload.iss !== issuer) return null;
@@ -123,8 +122,8 @@ async function verifiedPayload(
 }
 
 /**
- * Checks the times of a token. jose has no maximum lifetime, and its tolerance would prolong a token. The tolerance here only
- * allows for an issuer whose clock is ahead.
+ * Checks the times of a token. jose does not check a maximum lifetime, and its clock tolerance would prolong a token. Here the
+ * tolerance only allows that the issuer's clock is ahead.
  */
 function refusalOfTimes({ iat = Number.NaN, exp = Number.NaN }: JWTPayload, now: number): string | null {
   const seconds = now / 1000;
@@ -144,8 +143,8 @@ function refusalOfShape({ sub }: JWTPayload, { claims }: Told): string | null {
 }
 
 /**
- * Selects the claims to keep: as many as fit, the shortest first. Rules are chosen at each use of the login, so it is not yet
- * known which claims they will read.
+ * Selects the claims to store: as many as fit, the shortest first. Which claims the rules read is not known yet, because rules
+ * are selected at each use of the login.
  */
 function toldIn(payload: JWTPayload): Told | null {
   const all = Object.entries(claimsOf(payload)).sort(([, a], [, b]) => a.length - b.length);
@@ -171,8 +170,8 @@ function namesInRule({ claims, statements }: TrustRule): string[] {
 }
 
 /**
- * Returns the claims of a token because of which the rule does not apply; none if it applies. The result does not tell what the
- * rule requires.
+ * Returns the claims of a token because of which the rule does not apply, or an empty list if it applies. The result does not
+ * reveal what the rule requires.
  */
 export function mismatches(rule: TrustRule, { claims, omitted, audiences }: Told): { claim: string; is: string | null }[] {
   const is = (claim: string) => (Object.hasOwn(claims, claim) ? (claims[claim] ?? null) : null);
@@ -185,22 +184,22 @@ export function mismatches(rule: TrustRule, { claims, omitted, audiences }: Told
   ];
 }
 
-/** Returns the statements of a rule for a token with these claims; none if the rule does not apply. */
+/** Returns the statements of a rule for a token with these claims, or an empty list if the rule does not apply. */
 export function statementsOf(rule: TrustRule, claims: Claims): Statement[] {
   if (!allHold(rule.claims, claims) || claims.iss !== rule.issuer) return [];
   return rule.statements.flatMap((statement) => {
     const conditions = [rule.claims, statement.when ?? {}];
     if (!allHold(statement.when ?? {}, claims)) return [];
-    // An allow statement applies to a foreign source only if the conditions admit that source. A deny statement
-    // applies to every source.
+    // For a job with a foreign source, an allow statement applies only if the conditions admit that source. A deny statement
+    // applies to every job.
     if (statement.effect === 'allow' && !admitsSource(conditions, claims)) return [];
     return resolve(statement, claims, refKindOf(conditions));
   });
 }
 
 /**
- * Fills in the placeholders of a statement. In an allow statement, a pattern whose claim is absent is left out. In a deny
- * statement it is widened, so that the denial covers every value.
+ * Replaces the placeholders of a statement. If a claim is absent, an allow statement loses the pattern, and a deny statement
+ * gets a wider pattern that covers every value.
  */
 function resolve({ effect, actions, repositories, tags }: RuleStatement, claims: Claims, refs: RefKind): Statement[] {
   const known = repositories.map((pattern) => substitute(pattern, 'repository', claims, refs));
@@ -237,12 +236,12 @@ const OWN: Record<string, readonly string[]> = {
 /** The values of `ref_type` that are not foreign. Semaphore and other platforms mark a pull request by the type of its ref. */
 const OWN_REF_TYPES = ['branch', 'tag'];
 
-/** The value of a source claim that cannot be read. No list of own sources contains it, so the source counts as foreign. */
+/** The value for a source claim that cannot be read. It is in no list of own sources, so the source counts as foreign. */
 const UNREADABLE = '?';
 
 /**
- * Returns the source claims that the token contains but `claims` does not, because they are not strings or are too long.
- * Without them, the CI job would look like a job of an issuer that sends no source claims.
+ * Returns the source claims that the token contains but `claims` lacks, because they are no strings or are too long. Without
+ * them, the job would look like a job of an issuer that sends no source claims.
  */
 function unreadableSources(payload: Record<string, unknown>, claims: Claims): Claims {
   const names = [...Object.keys(OWN), 'ref_type'].filter(
@@ -251,18 +250,18 @@ function unreadableSources(payload: Record<string, unknown>, claims: Claims): Cl
   return Object.fromEntries(names.map((name) => [name, UNREADABLE]));
 }
 
-/** The sources of pull requests. Their ref may be protected, but the code that they run is an outsider's. */
+/** The sources of pull requests. Their ref may be protected, but they run the code of an outsider. */
 const PULL_REQUEST = /^pull_request|^(?:merge_request|external_pull_request)_event$|^pull-request$/;
 
 /**
- * A condition that requires `true` for this claim admits foreign sources without naming them, because the platform lets only
- * trusted people change a protected ref.
+ * The name of the claim that says whether a ref is protected. A condition that requires `true` admits foreign sources without
+ * naming them, because the platform lets only trusted people change a protected ref.
  */
 const PROTECTED = 'ref_protected';
 
 /**
- * True if the conditions admit the source of a job with these claims.
- * @param conditions the conditions of the rule and those of the statement. All of them are fulfilled
+ * Returns true if the conditions admit the source of a job with these claims.
+ * @param conditions the conditions of the rule and those of the statement. The job meets all of them
  */
 function admitsSource(conditions: readonly Conditions[], claims: Claims): boolean {
   const unnamed = foreignSources(claims).filter((name) => !conditions.some((some) => namesSource(some, name)));
@@ -270,7 +269,7 @@ function admitsSource(conditions: readonly Conditions[], claims: Claims): boolea
   return unnamed.length === 0 || conditions.some(asksForProtectedRef);
 }
 
-/** Returns the names of the claims according to which the job's source is foreign. */
+/** Returns the names of the claims that say that the job's source is foreign. */
 function foreignSources(claims: Claims): string[] {
   const sources = Object.keys(OWN).filter((name) => {
     const source = valueIn(claims, name);
@@ -280,7 +279,7 @@ function foreignSources(claims: Claims): string[] {
   return kind === undefined || OWN_REF_TYPES.includes(kind) ? sources : [...sources, 'ref_type'];
 }
 
-/** True if the conditions restrict this claim. A pattern that consists of `*` only restricts nothing. */
+/** Returns true if the conditions restrict this claim. A pattern of only `*` restricts nothing. */
 function namesSource(conditions: Conditions, name: string): boolean {
   const patterns = claimPatterns(conditions, name);
   return patterns.length > 0 && patterns.every((pattern) => /[^*]/.test(pattern));

@@ -7,7 +7,7 @@ import type { TokenContext } from '../runtime.ts';
 import { type Kind, type Minted, mint, verify } from '../tokens.ts';
 import type { Identity, Pending } from './provider.ts';
 
-/** The kind of the token. Its lifetime is the time that a person may take at the provider. */
+/** The kind of the token in the cookie. Its lifetime is the time that a user may spend at the provider. */
 const SIGN_IN: Kind = { label: 'sign-in', typ: 'berth-sign-in+jwt', lifetime: 10 * 60 };
 
 /** What a sign-in at the provider is for. */
@@ -17,7 +17,7 @@ export type Purpose = (typeof PURPOSES)[number];
 export interface BegunSignIn extends Pending {
   /** `link` links the identity to the account. `key` confirms that the person may make an access key. */
   purpose: Purpose;
-  /** The path of the console to which the sign-in leads. */
+  /** The path of the web console that is opened after the sign-in. */
   next: string;
   /** The account that began it; empty for a sign-in. */
   account: string;
@@ -53,10 +53,10 @@ export async function unsealSignIn(env: Secrets, token: string, context: TokenCo
   };
 }
 
-/** The kind of a token that names an identity which its holder may link to one account. */
+/** The kind of the token that contains an identity to link. The token is valid for one account only. */
 const IDENTITY: Kind = { label: 'sign-in', typ: 'berth-identity+jwt', lifetime: 10 * 60 };
 
-/** Seals an identity that the provider has confirmed, for the account whose person wants to link it. */
+/** Returns a token that contains an identity which the provider has confirmed, for the account that wants to link it. */
 export function sealIdentity(
   env: Secrets,
   { issuer, subject }: Identity,

@@ -27,7 +27,7 @@ export interface Provider {
   clientSecret: string | null;
 }
 
-/** What the browser keeps between the two steps of a sign-in. A stranger who knows it can do nothing without the code. */
+/** What the browser keeps between the two steps of a sign-in. It is useless without the provider's code. */
 export interface Pending {
   state: string;
   nonce: string;
@@ -39,13 +39,16 @@ export interface Pending {
   notBefore: number | null;
 }
 
-/** A person at a provider. `subject` never changes and is never given to somebody else (Core 1.0, section 2). */
+/** A user at a provider. The provider never changes `subject` and never gives it to another user (Core 1.0, section 2). */
 export interface Identity {
   issuer: string;
   subject: string;
 }
 
-/** The time for all requests of `beginAtProvider` or `finishAtProvider` together, and the maximum size of each answer. */
+/**
+ * The maximum time for all requests of `beginAtProvider` or `finishAtProvider` together, and the maximum number of bytes of
+ * each answer.
+ */
 const TIMEOUT_MS = 8000;
 const MAX_BYTES = 256 * 1024;
 /** The maximum number of characters of a `sub` (Core 1.0, section 2). */
@@ -83,9 +86,9 @@ export async function beginAtProvider(
 }
 
 /**
- * The second step: exchanges the code for an ID token, and checks it.
- * @param returned the address at which the browser came back, with its query
- * @throws unauthenticated if the answer is not the one to this sign-in; issuer-unreachable
+ * The second step of a sign-in: exchanges the code for an ID token and checks the token.
+ * @param returned the URL to which the provider sent the browser back, with its query
+ * @throws unauthenticated if the answer does not belong to this sign-in; issuer-unreachable
  */
 export async function finishAtProvider(
   provider: Provider,
@@ -144,7 +147,7 @@ async function configurationOf({ issuer, clientId, clientSecret }: Provider, out
   try {
     return await discovery(new URL(issuer), clientId, clientSecret ?? undefined, undefined, {
       [customFetch]: limitedFetch as never,
-      // The signature of the ID token is checked too, although the token comes from the provider itself.
+      // The signature of the ID token is checked too, although the token comes directly from the provider.
       execute: [enableNonRepudiationChecks, ...(outside.insecureIssuers ? [allowInsecureRequests] : [])],
     });
   } catch (cause) {

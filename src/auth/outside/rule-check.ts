@@ -1,6 +1,6 @@
 /**
- * Checks a trust rule before it is saved. A rule must identify particular jobs by claims that nobody else can take over, and it
- * must apply only within its organization. The messages say what to write instead. Pure.
+ * Checks a trust rule before it is saved. A rule must identify particular jobs by claims that nobody else can get, and it must
+ * apply only within its organization. The error messages say what to write instead. This module does no I/O.
  */
 
 import { isRepositoryPattern, isTagPattern } from '../../oci/pattern.ts';
@@ -18,27 +18,26 @@ const MAX_STATEMENTS = 20;
 const MAX_PATTERNS = 20;
 const MAX_TEXT_LENGTH = 255;
 /**
- * The maximum number of UTF-8 bytes of a rule's conditions and statements, as JSON. Every request of
- * the rule's jobs reads them.
+ * The maximum number of UTF-8 bytes of a rule's conditions and statements, as JSON. Every request of a job with this rule reads
+ * them.
  */
 const MAX_RULE_BYTES = 16 * 1024;
 
 const CLAIM_NAME = /^[A-Za-z0-9_.:/-]{1,128}$/;
 
-/** The claims that do not identify a job (RFC 7519, section 4.1). The issuer and the audience are fields of the rule. */
+/** The claims that do not identify a job (RFC 7519, section 4.1). Issuer and audience have fields of their own in a rule. */
 const SAY_NOTHING = new Set(['iss', 'aud', 'exp', 'nbf', 'iat', 'jti']);
 
 /**
- * The claims with ids that never pass to somebody else. A name can pass to somebody else after its
- * account or project was deleted.
+ * The claims with ids that a platform never gives to anybody else. A name can pass to somebody else after its account or
+ * project was deleted.
  */
 const GITHUB_IDS = ['repository_id', 'repository_owner_id', 'enterprise_id'];
 const GITLAB_IDS = ['project_id', 'namespace_id'];
 
 /**
- * Checks a rule.
- * @param organization the organization of the rule; empty for a rule of the registry as a whole
- * @throws request-invalid with a message that says what is wrong
+ * @param organization the organization of the rule, or the empty string for a rule of the whole registry
+ * @throws request-invalid with a message that says what is wrong with the rule
  */
 export function checkRule(rule: TrustRule, organization: string, insecureIssuers: boolean): void {
   const { subject, issuer, audience, claims, statements, lifetime } = rule;
@@ -75,7 +74,7 @@ function demand(condition: boolean, message: string): void {
   if (!condition) throw new Refusal('request-invalid', { message });
 }
 
-/** True for a text of limited length without control characters. */
+/** Returns true for a text of limited length without control characters. */
 function isText(text: string): boolean {
   return text.length > 0 && text.length <= MAX_TEXT_LENGTH && !/\p{Cc}/u.test(text);
 }
@@ -106,8 +105,8 @@ function saysSomething(pattern: string): boolean {
 }
 
 /**
- * Requires an id for GitHub and GitLab. Somebody who registers the name of a deleted account also gets the
- * names of its repositories.
+ * Requires a condition on an id for GitHub and GitLab. Somebody who registers the name of a deleted account also gets the names
+ * of its repositories, but not their ids.
  */
 function checkIds(issuer: string, claims: Conditions): void {
   const wanted = [isGitHub(issuer) && GITHUB_IDS, (issuer === 'https://gitlab.com' || usesPaths(claims)) && GITLAB_IDS];
@@ -120,8 +119,8 @@ function checkIds(issuer: string, claims: Conditions): void {
 }
 
 /**
- * True for an issuer of GitHub: github.com (also with the custom issuer of an enterprise), data
- * residency, or Enterprise Server.
+ * Returns true for an issuer of GitHub: github.com (also with the custom issuer of an enterprise), data residency, or
+ * Enterprise Server.
  */
 function isGitHub(issuer: string): boolean {
   const { hostname, pathname } = new URL(issuer);
@@ -132,7 +131,7 @@ function isGitHub(issuer: string): boolean {
   );
 }
 
-/** True if the conditions are written for GitLab. A self-managed GitLab can be recognized only in this way. */
+/** Returns true if the conditions use claims of GitLab. A self-managed GitLab can be recognized only by them. */
 function usesPaths(claims: Conditions): boolean {
   const subjects = [claims.sub ?? []].flat();
   return (
@@ -188,7 +187,7 @@ function isListOf<T>(list: readonly T[], check: (one: T) => boolean): boolean {
   return list.length > 0 && list.length <= MAX_PATTERNS && list.every(check);
 }
 
-/** Returns a function that accepts patterns in which placeholders may stand instead of characters. */
+/** Returns a function that accepts patterns in which parts may be replaced by placeholders. */
 function isTemplate(isPattern: (text: string) => boolean): (text: string) => boolean {
   return (text) => text.length <= MAX_TEXT_LENGTH && isPattern(text.replaceAll(PLACEHOLDER, 'x'));
 }

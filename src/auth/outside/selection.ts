@@ -1,7 +1,7 @@
 /**
- * Selects the trust rules that may apply to a token by an index: the rules of the request's organizations that contain a claim
- * which identifies the job. Rules of other organizations for the same job are not read, so they have no effect on the request
- * (invariant 12).
+ * Selects the trust rules that may apply to a token. An index finds the rules of the request's organizations that contain a
+ * claim which identifies the job. Rules of other organizations for the same job are not read, so they cannot slow down the
+ * request (invariant 12).
  */
 import { type Database, newBatch } from '../../events/batch.ts';
 import { NEWEST } from '../../events/outbox.ts';
@@ -12,7 +12,9 @@ import type { TrustRule } from './oidc.ts';
 export interface SavedRule extends TrustRule {
   /** The id of the event of the rule's last change. */
   revision: number;
-  /** True if the rule was found by a claim that identifies the job. False if it is read for every token of its issuer. */
+  /**
+   * True if the rule was found by a claim that identifies the job. False for a rule that is read for every token of its issuer.
+   */
   names: boolean;
 }
 
@@ -20,29 +22,29 @@ export interface RuleSelection {
   rules: SavedRule[];
   /** True if there were more rules than one request reads. */
   cut: boolean;
-  /** True if at least one rule names the issuer. The keys of other issuers are not fetched. */
+  /** True if at least one rule has this issuer. The keys of other issuers are never fetched. */
   trusted: boolean;
   /**
-   * The id of the newest event. A login that begins now stores it, because a rule that changes later
-   * does not apply to the login.
+   * The id of the newest event. A login that starts now stores it, because a rule that is changed later does not apply to the
+   * login.
    */
   newest: number;
   /**
-   * The first use of the token: its time, in seconds since the epoch, and the id of the newest event at that time. `null` if
-   * the token was not used before.
+   * The first use of the token: its time in seconds since the epoch, and the id of the newest event at that time. `null` if the
+   * token was not used before.
    */
   seen: { at: number; since: number } | null;
 }
 
-/** The maximum numbers of rules, and of their bytes, that a request about no particular organization reads. */
+/** The maximum number of rules, and of their bytes, that are read for a request about no particular organization. */
 const READ_MAX = 100;
 const READ_MAX_BYTES = 128 * 1024;
 
 const COLUMNS = `r.subject, r.issuer, r.audience, r.lifetime, r.revision, r.keyed = r.version AS names`;
 
 /**
- * SQL: the rules of :issuer and :organizations that have one of :keys (pairs of claim and value). Also selects the rules
- * without a key, and the rules that older code saved.
+ * SQL query: the rules of :issuer and :organizations that have one of :keys (pairs of claim and value). Also the rules without
+ * a key, and the rules that an earlier version of the registry saved.
  */
 const OF_ORGANIZATIONS = `SELECT ${COLUMNS}, r.claims, r.statements FROM trust_rules r
   WHERE r.issuer = :issuer AND r.disabled = 0 AND r.subject IN (
@@ -52,8 +54,8 @@ const OF_ORGANIZATIONS = `SELECT ${COLUMNS}, r.claims, r.statements FROM trust_r
       WHERE u.issuer = :issuer AND u.organization = n.value AND u.keyed <> u.version)`;
 
 /**
- * SQL: the same rules of all organizations. Takes the first rule of each organization, then the second of each, and so on, so
- * that many rules of one organization do not keep out those of another.
+ * SQL query: the same rules in all organizations. Takes the first rule of each organization, then the second of each, and so
+ * on, so that many rules of one organization do not keep out those of another.
  */
 const OF_ALL = `WITH named(subject, organization) AS (
     SELECT k.subject, k.organization FROM json_each(:keys) c CROSS JOIN trust_rule_keys k
@@ -81,10 +83,10 @@ type Row = Omit<SavedRule, 'names' | 'claims' | 'statements'> & {
 type State = { trusted: number; newest: number; at: number | null; since: number | null };
 
 /**
- * Selects rules, and reads whether the issuer is trusted and whether the token was used before.
+ * Selects rules. Also reads whether the issuer is trusted and whether the token was used before.
  * @param claims may be unverified, because each rule is compared with verified claims later
- * @param organizations the organizations of the request; '' is the registry as a whole. `null` if the request is about no
- *   particular organization
+ * @param organizations the organizations of the request; '' is the whole registry. `null` if the request concerns no particular
+ * organization
  * @param login the id of the outside token, from `outsideLoginId`
  */
 export async function selectRules(

@@ -1,14 +1,14 @@
 /**
- * Templates for the names of repositories and tags. Their placeholders are replaced by claims of a token:
- * `pr-{pull_request}-*`, `{ref_name}`. Two different values never result in the same name. Otherwise a branch that anybody may
- * create could reach the tag of another branch, or of a git tag. Pure.
+ * Templates for the names of repositories and tags, such as `pr-{pull_request}-*` or `{ref_name}`. The placeholders are
+ * replaced by claims of a token. Two different values never result in the same name. Otherwise a branch that anybody may create
+ * could get access to the image tag of another branch or of a git tag. This module does no I/O.
  */
 import { type Claims, type Conditions, claimPatterns, valueIn } from './claims.ts';
 
 /** A placeholder, for example `{ref_name}`. */
 export const PLACEHOLDER = /\{(\w+)\}/g;
 
-/** A ref that contains the number of a pull request or merge request. */
+/** The form of a git ref that contains the number of a pull request or merge request. */
 const PULL_REQUEST = /^refs\/(?:pull|merge-requests)\/(\d+)\//;
 
 /** The placeholders whose values are derived from claims, with the names of these claims. */
@@ -18,18 +18,16 @@ const DERIVED: Record<string, readonly string[]> = {
   pull_request: ['ref', 'ref_path', 'merge_request_iid'],
 };
 
-/** The claims that contain the path of a repository. Its slashes are kept in a repository name. */
+/** The claims that contain the path of a repository. In a repository name, the slashes of their values are kept. */
 const PATHS = new Set(['repository', 'project_path', 'namespace_path']);
 
 /**
- * The claims that the platforms compare case-insensitively. Values of other claims with capital letters do not fit into a
- * repository name.
+ * The claims that the platforms compare case-insensitively. Their values are lowered in a repository name. Values of other
+ * claims with capital letters cannot be part of a repository name.
  */
 const CASELESS = new Set([...PATHS, 'repository_owner', 'actor', 'user_login']);
 
-/**
- * The placeholders whose values consist of decimal or hexadecimal digits. Any other character marks the end of such a value.
- */
+/** The placeholders whose values are decimal or hexadecimal numbers. So any other character marks the end of the value. */
 const CLOSED = /^pull_request$|_(?:id|iid|number|attempt|sha)$|^sha$/;
 const CLOSED_VALUE = /^[0-9a-f]+$/;
 
@@ -42,12 +40,13 @@ function placeholdersIn(pattern: string): string[] {
   return [...pattern.matchAll(PLACEHOLDER)].map(([, name = '']) => name);
 }
 
-/** The kind of refs that a statement applies to. */
+/** The kind of git refs to which a statement applies. */
 export type RefKind = 'branch' | 'tag';
 
 /**
- * Returns the kind of refs that a statement applies to. A branch and a git tag may have the same name, and must not reach each
- * other's image tags. A statement applies to git tags if its conditions admit nothing else, and otherwise to branches.
+ * Returns the kind of git refs to which a statement applies. A branch and a git tag may have the same name, but must not get
+ * access to each other's image tags. A statement applies to git tags if its conditions admit nothing else, and otherwise to
+ * branches.
  * @param conditions the conditions of the rule and those of the statement
  */
 export function refKindOf(conditions: readonly Conditions[]): RefKind {
@@ -61,8 +60,8 @@ export function refKindOf(conditions: readonly Conditions[]): RefKind {
 }
 
 /**
- * Fills in the placeholders of a pattern.
- * @param refs the kind of refs that `{ref_name}` and `{ref}` accept
+ * Replaces the placeholders of a pattern.
+ * @param refs the kind of git refs that `{ref_name}` and `{ref}` accept
  * @returns `null` if a placeholder has no value
  */
 export function substitute(pattern: string, kind: 'tag' | 'repository', claims: Claims, refs: RefKind): string | null {
@@ -89,8 +88,8 @@ function placeholderOf(name: string, claims: Claims, refs: RefKind): string | nu
 }
 
 /**
- * Returns the name of the ref if it is of this kind. GitHub sends full refs (`refs/heads/main`). GitLab sends names, and the
- * kind in `ref_type`.
+ * Returns the name of the git ref if the ref is of this kind, otherwise `null`. GitHub sends full refs (`refs/heads/main`).
+ * GitLab sends names, and the kind in `ref_type`.
  */
 function refName(claims: Claims, refs: RefKind): string | null {
   const ref = valueIn(claims, 'ref') ?? '';
@@ -99,13 +98,13 @@ function refName(claims: Claims, refs: RefKind): string | null {
   return (full === 'heads' ? 'branch' : 'tag') === refs ? name || null : null;
 }
 
-/** Returns the ref as the token contains it. A short name is accepted only if its kind is known to be the given one. */
+/** Returns the git ref as the token contains it. A short name is accepted only if the token states that it is of this kind. */
 function fullRef(claims: Claims, refs: RefKind): string | null {
   const ref = valueIn(claims, 'ref') ?? '';
   return ref.startsWith('refs/') || kindOf(claims) === refs ? ref || null : null;
 }
 
-/** Returns the kind of a short ref. Issuers that do not state a kind send branches. */
+/** Returns the kind of a short ref name. Issuers that state no kind send branches. */
 function kindOf(claims: Claims): string {
   return valueIn(claims, 'ref_type') ?? 'branch';
 }
@@ -123,23 +122,23 @@ function inName(name: string, kind: 'tag' | 'repository', value: string): string
   return written.every((part) => part !== null) ? written.join('/') : null;
 }
 
-/** Converts only ASCII letters. Some other letters, such as the Kelvin sign, have an ASCII letter as their lower case. */
+/** Lowers ASCII letters only. Some other letters, such as the Kelvin sign, would become ASCII letters. */
 function lowerCaseOf(text: string): string {
   return text.replaceAll(/[A-Z]+/g, (letters) => letters.toLowerCase());
 }
 
 /**
- * Returns the value, or `null` if it is not a valid component of a repository name. Repository names have no escape sequence.
+ * Returns the value, or `null` if it is not a valid component of a repository name. Repository names have no escape sequences.
  */
 function repositoryTextOf(value: string): string | null {
   return /^[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*$/.test(value) ? value : null;
 }
 
 /**
- * Encodes a value with the characters that tags allow, without collisions. `/` becomes `..`. Every other byte that a tag cannot
- * contain becomes `...` and its two hex digits. No git ref contains `..`, `/.` or `//` (git-check-ref-format); the result for a
- * value that does is `null`. A dash at the start, at the end or after another dash is encoded as hex too. So no encoded value
- * contains `--`, which separates a value from the text after it.
+ * Encodes a value with the characters that tags allow, so that different values have different results. `/` becomes `..`. Every
+ * other byte that a tag cannot contain becomes `...` and its two hex digits. Returns `null` for a value with `..`, `/.` or
+ * `//`, which no git ref contains (git-check-ref-format). A dash at the start, at the end or after another dash is encoded as
+ * hex, too. So no encoded value contains `--`, which separates a value from the text after it.
  */
 function tagTextOf(value: string): string | null {
   if (/\.\.|\.\/|\/\.|\/\/|^[./]|[./]$/.test(value)) return null;
@@ -149,9 +148,9 @@ function tagTextOf(value: string): string | null {
 }
 
 /**
- * Finds an ambiguity in a template. It must be clear where a value ends in a name. Otherwise one value could reach the names of
- * another: `{ref_name}-*` of the branch `release` would reach the tags of the branch `release-1`.
- * @returns a description of the ambiguity; `null` if there is none
+ * Finds an ambiguity in a template. It must be clear where a value ends in a name. Otherwise one value could match names of
+ * another: `{ref_name}-*` for the branch `release` would match tags of the branch `release-1`.
+ * @returns a description of the ambiguity, or `null` if there is none
  */
 export function ambiguityIn(pattern: string, kind: 'tag' | 'repository'): string | null {
   const parts = pattern.split(/(\{\w+\}|\*)/);
@@ -178,8 +177,8 @@ function isSeparated(one: string, other: string, fixed: string[], kind: 'tag' | 
 }
 
 /**
- * Returns the separator that two neighbouring parts need. After digits, any other character is sufficient, such as `-`. Other
- * values need a separator that no value contains.
+ * Returns the separator that two neighbouring parts of a template need. After digits any other character suffices, such as `-`.
+ * Other values need a separator that no value contains.
  */
 function separatorOf(one: string, other: string, kind: 'tag' | 'repository'): string {
   const open = [one, other].filter((part) => part !== '*' && !CLOSED.test(part.slice(1, -1)));

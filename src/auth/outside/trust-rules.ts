@@ -1,4 +1,4 @@
-/** Trust rules in the database: lists, reads, saves and deletes them. */
+/** Lists, reads, saves and deletes trust rules in D1. */
 import { settings, type Vars } from '../../env.ts';
 import { type Batch, type Database, newBatch } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
@@ -14,12 +14,12 @@ import { checkRule } from './rule-check.ts';
 
 export interface NewRule extends TrustRule {
   description: string;
-  /** A disabled rule admits no job. Disabling a rule also ends the logins that it admitted. */
+  /** If true, the rule admits no job. Disabling a rule also ends the logins that it admitted. */
   disabled: boolean;
 }
 
 export interface StoredRule extends NewRule {
-  /** Seconds since the epoch. */
+  /** In seconds since the epoch. */
   createdAt: number;
   version: number;
 }
@@ -54,8 +54,8 @@ function ruleOf({ created_at, claims, statements, disabled, ...row }: Row): Stor
 }
 
 /**
- * Lists the rules of one organization by name. If `organization` is empty, lists the rules of the registry as a whole.
- * @param page `after` is the last subject of the previous page; an empty text for the first page
+ * Lists the rules of one organization by name, or those of the whole registry if `organization` is empty.
+ * @param page `after` is the last subject of the previous page, or the empty string for the first page
  */
 export async function listRules(env: Database, organization: string, { after, limit }: PageQuery): Promise<Page<StoredRule>> {
   const prefix = organization === '' ? 'ci:' : `ci:${organization}/`;
@@ -82,9 +82,9 @@ export async function getRule(env: Database, subject: string): Promise<StoredRul
 }
 
 /**
- * Creates or replaces a rule. Logins under the previous version end, unless the new version has the same content.
- * @throws request-invalid for a rule that is unsafe or beyond its limits (`checkRule`); limit-reached; version-mismatch;
- *   not-found if the organization does not exist
+ * Creates or replaces a rule. Logins that the previous version admitted end, unless the new version has the same content.
+ * @throws request-invalid if the rule is unsafe or exceeds a limit (`checkRule`); limit-reached; version-mismatch; not-found if
+ * the organization does not exist
  */
 export async function putRule(env: Database & Vars, rule: NewRule, { ifVersion, by }: Change): Promise<StoredRule> {
   const { subject } = rule;
@@ -116,7 +116,10 @@ const CHANGES = changesIn([
   ['disabled', booleanIn('disabled'), booleanIn(':disabled')],
 ]);
 
-/** Records what the change adds and modifies. Must come before the rule is written. */
+/**
+ * Adds a statement to the batch that records the event of the change. It must run before the rule is written, because it
+ * compares the rule with the stored one.
+ */
 function recordSaved(batch: Batch, parameters: Parameters & { subject: string }, by: Actor): void {
   recordEvent(batch, {
     about: aboutOf(parameters.subject),
@@ -132,8 +135,8 @@ function recordSaved(batch: Batch, parameters: Parameters & { subject: string },
 }
 
 /**
- * SQL: the row equals the rule that is saved. The revision then stays the same, so a program that saves the same rules again
- * and again ends no login.
+ * SQL condition: the stored rule equals the rule to save. The revision then stays the same, so that a program which saves the
+ * same rules again and again ends no logins.
  */
 const IS_SAME = `issuer = :issuer AND audience = :audience AND claims = :claims AND statements = :statements
   AND description = :description AND lifetime = :lifetime AND disabled = :disabled`;
@@ -141,7 +144,7 @@ const IS_SAME = `issuer = :issuer AND audience = :audience AND claims = :claims 
 function saveRule(batch: Batch, { claims }: NewRule, parameters: Parameters): void {
   const keys = keysOfRule(claims);
   // The revision is the id of this change's event, which is the newest event at this point of the batch. A login stores the id
-  // of the newest event at its time, so a greater revision means that the rule was changed after the login.
+  // of the newest event at its time. So a rule with a greater revision was changed after the login.
   batch.run(
     `INSERT INTO trust_rules (subject, issuer, audience, claims, statements, description, created_at, lifetime, disabled,
        organization, revision, keyed)
@@ -163,16 +166,16 @@ function saveRule(batch: Batch, { claims }: NewRule, parameters: Parameters): vo
 /** The maximum number of rules of one organization. */
 const RULES_MAX = 50;
 /**
- * The maximum number of bytes of the conditions and statements of all rules of one organization. One request may
- * have to read all of them.
+ * The maximum number of bytes of the conditions and statements of all rules of one organization. One request may have to read
+ * all of them.
  */
 const RULES_MAX_BYTES = 64 * 1024;
-/** The maximum number of bytes of the conditions and statements of all rules of the registry as a whole. */
+/** The maximum number of bytes of the conditions and statements of all rules of the whole registry. */
 const REGISTRY_MAX_BYTES = 512 * 1024;
 
 /**
- * The batch fails with `limit-reached` if the owner would have too many rules, or rules with too many bytes. A change that
- * makes a rule smaller is always accepted, even if its owner is above the limit.
+ * Adds a precondition to the batch: the rules of the owner stay within their limits of number and bytes. Otherwise the batch
+ * fails with `limit-reached`. A change that makes a rule smaller is always accepted, even if the owner exceeds the limit.
  */
 function requireRoomForRule(batch: Batch, { subject, claims, statements }: NewRule): void {
   const organization = organizationOf(subject);
@@ -210,7 +213,7 @@ export async function deleteRule(env: Database, subject: string, { ifVersion, by
   await batch.commit();
 }
 
-/** Deletes the rules whose subjects are in this range. */
+/** Adds statements to the batch that delete the rules whose subjects are in this range. */
 export function removeRules(batch: Batch, range: SubjectRange, by: Actor): void {
   deleteWhere(batch, range.from, 'subject >= :from AND subject < :before', range, by);
 }

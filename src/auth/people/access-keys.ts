@@ -1,6 +1,6 @@
 /**
- * Access keys: creates, reads, lists and revokes them. Each change is one batch with its event (invariant 6). The secret of a
- * key is derived each time it is shown; the database does not store it.
+ * Access keys: create, read, list and revoke them. Each change is one batch with its event (invariant 6). The secret of a key
+ * is derived from the registry's secret each time it is shown; D1 does not store it.
  */
 import { settings, type Vars } from '../../env.ts';
 import { type Batch, type Database, type Handle, newBatch } from '../../events/batch.ts';
@@ -16,25 +16,25 @@ import type { SubjectRange } from '../within.ts';
 
 export interface AccessKey {
   id: string;
-  /** For example `user:alice` or `robot:acme/ci`. */
+  /** The subject of the owner, for example `user:alice` or `robot:acme/ci`. */
   owner: string;
   name: string;
-  /** The statements that limit the key; `null` if the key may do everything that its owner may do. */
+  /** The statements that limit the key, or `null` if the key may do everything that its owner may do. */
   statements: Statement[] | null;
-  /** Seconds since the epoch. `expiresAt` and `revokedAt` have the same unit. */
+  /** In seconds since the epoch, as `expiresAt` and `revokedAt`. */
   createdAt: number;
   createdBy: string;
   expiresAt: number;
   revokedAt: number | null;
-  /** The day of the last use, in days since the epoch; `null` if the key was never used. */
+  /** The day of the last use, in days since the epoch, or `null` if the key was never used. */
   lastUsedDay: number | null;
   state: 'active' | 'expired' | 'revoked';
-  /** The id of the key that was used to create this one; `null` if no key was used. */
+  /** The id of the access key with which this one was created, or `null` if it was created with another credential. */
   madeWith: string | null;
   version: number;
 }
 
-/** A key and its secret. The secret is shown only in the answer to the creation or rotation. */
+/** A key and its secret. Only the responses to the creation and the rotation of a key contain the secret. */
 export interface MadeKey {
   key: AccessKey;
   secret: string;
@@ -45,17 +45,17 @@ interface NewKey {
   name: string;
   statements: Statement[] | null;
   days: number;
-  /** The request's Idempotency-Key. Without one (`null`), each request creates a key. */
+  /** The request's Idempotency-Key. If `null`, a repeated request creates another key. */
   idempotency: string | null;
   by: Actor;
 }
 
-/** The maximum number of usable keys of one owner. */
+/** The maximum number of valid keys of one owner. */
 const LIVE_KEYS_MAX = 100;
 
 export const DAY = 24 * 60 * 60;
 
-/** SQL: the key in this row of `access_keys` is usable. */
+/** SQL condition on a row of `access_keys`: the key is valid (neither revoked nor expired). */
 export const LIVE = 'revoked_at IS NULL AND expires_at > unixepoch()';
 
 const COLUMNS = `id, owner, name, statements, created_at AS createdAt, created_by AS createdBy, expires_at AS expiresAt,
@@ -64,7 +64,7 @@ const COLUMNS = `id, owner, name, statements, created_at AS createdAt, created_b
 
 const SELECT_KEY = `SELECT ${COLUMNS} FROM access_keys WHERE id = :id`;
 
-/** SQL: key :id exists. */
+/** SQL condition: key :id exists. */
 export const KEY_EXISTS = 'EXISTS (SELECT 1 FROM access_keys WHERE id = :id)';
 
 type KeyRow = Omit<AccessKey, 'statements'> & { statements: string | null };
@@ -87,8 +87,8 @@ export async function getKey(env: Database, id: string): Promise<AccessKey> {
 }
 
 /**
- * Lists the keys of one owner by id.
- * @param page `after` is the last id of the previous page; an empty text for the first page
+ * Lists the keys of one owner by id. @param page `after` is the last id of the previous page, or the empty string for the first
+ * page
  */
 export async function listKeys(
   env: Database,
@@ -102,7 +102,9 @@ export async function listKeys(
   return pageOf(results.map(keyOf), limit);
 }
 
-/** Checks the lifetime of a key and converts it to seconds. @throws request-invalid outside of 1 to `KEY_MAX_DAYS` days */
+/**
+ * Checks the lifetime of a key and converts it to seconds. @throws request-invalid if it is not from 1 to `KEY_MAX_DAYS` days
+ */
 export function checkedLifetime(env: Vars, days: number): number {
   const { keyMaxDays, keyDefaultDays } = settings(env);
   if (days >= 1 && days <= keyMaxDays) return days * DAY;
@@ -113,11 +115,10 @@ export function checkedLifetime(env: Vars, days: number): number {
 }
 
 /**
- * Creates a key. The id of the key is derived from the Idempotency-Key, so a repeated request creates nothing
- * and gets the same answer.
- * @throws not-found if the owner does not exist; disabled; limit-reached; conflict if the Idempotency-Key was sent
- *   with another request, or the key that it created was changed or has ended; request-invalid for a lifetime or
- *   statements beyond the limits
+ * Creates a key. Its id is derived from the Idempotency-Key, so a repeated request creates nothing and gets the same answer.
+ * @throws not-found if the owner does not exist; disabled; limit-reached; conflict if the Idempotency-Key was sent with another
+ * request, or the key that it created was changed or is no longer valid; request-invalid if the lifetime or the statements
+ * exceed the limits
  */
 export async function createKey(env: Database & Secrets & Vars, wanted: NewKey): Promise<MadeKey> {
   const { owner, by, idempotency } = wanted;
@@ -139,7 +140,10 @@ export async function createKey(env: Database & Secrets & Vars, wanted: NewKey):
   return { key: keyOf(results.first(key)), secret: await accessKeySecret(env, id) };
 }
 
-/** Inserts a key and records the event, unless the key exists. @throws request-invalid for statements beyond the limits */
+/**
+ * Adds statements to the batch that insert a key and record the event, unless the key exists. @throws request-invalid if the
+ * statements of the key exceed the limits
+ */
 export function insertKey(
   batch: Batch,
   id: string,
@@ -164,8 +168,8 @@ export function insertKey(
 }
 
 /**
- * Refuses the batch if `owner` cannot get the new key `id`. A key that exists already needs no room.
- * @param replaced the id of the key that the new one replaces. It is not counted
+ * Adds preconditions to the batch: `owner` can get the new key `id`. If the key exists already, they hold.
+ * @param replaced the id of the key that the new one replaces. It does not count against the limit
  */
 export function requireRoomForKey(
   batch: Batch,
@@ -188,7 +192,7 @@ export function requireRoomForKey(
   );
 }
 
-/** Returns the id of the key that replaced this one; `null` if there is none. */
+/** Returns the id of the key that replaced this one, or `null` if there is none. */
 export async function successorOf(env: Database, id: string): Promise<string | null> {
   return prepare(env, 'SELECT id FROM access_keys WHERE replaces = :id', { id }).first<string>('id');
 }
@@ -197,19 +201,22 @@ export function hasEnded(state: string): Particulars {
   return { message: `this key is ${state}. Nothing was changed: create another one` };
 }
 
-/** The content of the refusal if a key is used to prolong its own life. */
+/** The message of the refusal if a key is used to prolong its own lifetime. */
 export const PROLONGS_ITSELF: Particulars = {
   message:
     'a key cannot prolong itself. Nothing was changed: its owner creates a new one with another key that is not narrowed',
 };
 
-/** SQL: the ids of key :id and its successors. If :alone is true, only the id of the key itself. */
+/**
+ * SQL list: the ids of key :id and its successors (the keys that replaced it). If :alone is true, only the id of the key
+ * itself.
+ */
 const KEY_AND_SUCCESSORS = `(WITH RECURSIVE line (id) AS (SELECT :id UNION
       SELECT k.id FROM access_keys k JOIN line ON k.replaces = line.id WHERE NOT :alone)
     SELECT id FROM line)`;
 
 /**
- * Revokes a key and its successors, because somebody who stole the key may have rotated it. The rows stay as a record.
+ * Revokes a key and its successors, because somebody who stole the key may have rotated it. The rows are kept as a record.
  * @param alone true to keep the successors, if the caller knows that they did not leak
  */
 export async function revokeKey(env: Database, { id, owner }: AccessKey, alone: boolean, by: Actor): Promise<void> {
@@ -221,18 +228,15 @@ export async function revokeKey(env: Database, { id, owner }: AccessKey, alone: 
 /** The maximum number of keys that `keysMadeWith` returns. */
 const MADE_MAX = 1000;
 
-/**
- * SQL: the ids of key :id, of all keys that were made with it or that replace it, and of all keys that were made in the same
- * way with those.
- */
+/** SQL list: the ids of key :id, of all keys that were created with it or replaced it, and so on for each of those. */
 const KEY_AND_DESCENDANTS = `(WITH RECURSIVE family (id) AS (SELECT :id UNION
     SELECT k.id FROM family CROSS JOIN access_keys k ON k.replaces = family.id
     UNION SELECT k.id FROM family CROSS JOIN access_keys k ON k.made_with = family.id)
   SELECT id FROM family)`;
 
 /**
- * Returns the usable keys that were made with this key, directly or indirectly. Somebody who stole this
- * key could have made them.
+ * Returns the valid keys that were created with this key, directly or indirectly. If this key was stolen, the thief may have
+ * created them.
  */
 export async function keysMadeWith(env: Database, id: string): Promise<Pick<AccessKey, 'id' | 'owner'>[]> {
   const { results } = await prepare(
@@ -244,7 +248,7 @@ export async function keysMadeWith(env: Database, id: string): Promise<Pick<Acce
   return results;
 }
 
-/** Revokes keys of one owner, but not their successors. */
+/** Revokes keys of one owner without their successors. */
 export async function revokeKeys(env: Database, owner: string, ids: readonly string[], by: Actor): Promise<void> {
   const batch = newBatch(env);
   const chosen = 'owner = :owner AND id IN (SELECT value FROM json_each(:ids)) AND revoked_at IS NULL';
@@ -252,14 +256,14 @@ export async function revokeKeys(env: Database, owner: string, ids: readonly str
   await batch.commit({ repeatable: true });
 }
 
-/** Revokes all usable keys of the owners in this range. */
+/** Adds statements to the batch that revoke all valid keys of the owners in this range. */
 export function revokeKeysOf(batch: Batch, range: SubjectRange, by: Actor): void {
   revokeWhere(batch, range.from, `owner >= :from AND owner < :before AND ${LIVE}`, range, by);
 }
 
 /**
- * Revokes keys and records an event for each of them.
- * @param about the owner of the keys, or one of the owners if all belong to one organization
+ * Adds statements to the batch that revoke keys and record an event for each. @param about the owner of the keys, or one of the
+ * owners if all belong to one organization
  */
 function revokeWhere(batch: Batch, about: string, condition: string, parameters: Parameters, by: Actor): void {
   recordEvent(batch, {

@@ -1,6 +1,6 @@
 /**
- * Users: reads, lists and changes them, and logs them out. Each change is one batch with its event (invariant 6). A user is
- * disabled and not deleted, so that nobody else can take the name.
+ * Users: read, list, change them, and log them out. Each change is one batch with its event (invariant 6). A user can be
+ * disabled but not deleted, so that nobody else can take the name.
  */
 import { type Batch, type Database, type Handle, newBatch } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
@@ -13,36 +13,36 @@ import { type Change, DELETED, only, requireVersion } from '../within.ts';
 import { revokeKeysOf } from './access-keys.ts';
 
 export interface User {
-  /** For example `user:alice`. */
+  /** The subject, for example `user:alice`. */
   subject: string;
   name: string;
   administrator: boolean;
   disabled: boolean;
-  /** True if the user has accepted an invitation, or is the first administrator, who has a password. */
+  /** True if the user has accepted an invitation, or is the first administrator, who has a password instead. */
   joined: boolean;
   description: string;
-  /** Seconds since the epoch. */
+  /** In seconds since the epoch. */
   createdAt: number;
-  /** The open invitation, whose one-time link the user can still open; `null` if there is none. */
+  /** The open invitation, whose one-time link still works, or `null` if there is none. */
   invitation: { id: string; until: number } | null;
   version: number;
 }
 
-/** A change of a user. Absent fields stay unchanged. */
+/** A change of a user. `undefined` leaves a field unchanged. */
 export interface AccountChange {
   administrator?: boolean | undefined;
   disabled?: boolean | undefined;
   description?: string | undefined;
 }
 
-/** SQL: the user in this row of `accounts` has joined. Accepting an invitation deletes it and creates an access key. */
+/** SQL condition on a row of `accounts`: the user has joined. Accepting an invitation deletes it and creates an access key. */
 const JOINED = `(invitation IS NULL OR subject = '${BOOTSTRAP}'
   OR EXISTS (SELECT 1 FROM access_keys WHERE owner = accounts.subject))`;
 
 const COLUMNS = `subject, administrator, disabled, description, created_at, version, invitation, invited_until,
   ${JOINED} AS joined, invited_until > unixepoch() AS open`;
 
-/** SQL: account :subject exists. */
+/** SQL condition: account :subject exists. */
 const ACCOUNT_EXISTS = 'EXISTS (SELECT 1 FROM accounts WHERE subject = :subject)';
 
 interface UserRow {
@@ -88,8 +88,8 @@ export async function findUser(env: Database, subject: string): Promise<User | n
 
 /**
  * Lists users by name.
- * @param query `after` is the last name of the previous page, and an empty text for the first page; `search` is a part of a
- *   name or description
+ * @param query `after` is the last name of the previous page, or the empty string for the first page; `search` is a part of a
+ * name or description
  */
 export async function listUsers(
   env: Database,
@@ -105,7 +105,7 @@ export async function listUsers(
   return pageOf(results.map(userOf), limit);
 }
 
-/** Adds a query to the batch. It returns those of the subjects that are accounts and not deleted. */
+/** Adds a query to the batch that yields the subjects that are accounts and not deleted. */
 export function queryAccounts(batch: Batch, subjects: readonly string[]): Handle<{ subject: string }> {
   return batch.query(
     `SELECT subject FROM accounts WHERE subject IN (SELECT value FROM json_each(:subjects)) AND disabled <> ${DELETED}`,
@@ -113,7 +113,7 @@ export function queryAccounts(batch: Batch, subjects: readonly string[]): Handle
   );
 }
 
-/** True if both users are members of at least one common organization. */
+/** Returns true if both users are members of the same organization. */
 export async function shareOrganization(env: Database, one: string, other: string): Promise<boolean> {
   const shared = await prepare(
     env,
@@ -123,7 +123,7 @@ export async function shareOrganization(env: Database, one: string, other: strin
   return shared !== null;
 }
 
-/** SQL: account :subject as it will be after :change (JSON). No row if nothing would change. */
+/** SQL query: account :subject as it will be after :change (JSON). It yields no row if nothing would change. */
 const CHANGED_ACCOUNT = `SELECT new.* FROM accounts old JOIN (
       SELECT subject, coalesce(:change ->> 'administrator', administrator) AS administrator,
         coalesce(:change ->> 'disabled', disabled) AS disabled,
@@ -139,8 +139,8 @@ const CHANGES = changesIn([
 ]);
 
 /**
- * SQL: changes the account. Disabling a user begins a new epoch, which logs the user out. It also ends an open invitation, so
- * that enabling the user does not open it again.
+ * SQL statement that changes the account. Disabling a user increases the epoch, which logs the user out. It also ends an open
+ * invitation; enabling the user again does not open it again.
  */
 const APPLY_CHANGE = `UPDATE accounts SET administrator = new.administrator, description = new.description,
   disabled = new.disabled,
@@ -149,7 +149,9 @@ const APPLY_CHANGE = `UPDATE accounts SET administrator = new.administrator, des
     version = version + 1
   FROM (${CHANGED_ACCOUNT}) new WHERE accounts.subject = new.subject`;
 
-/** SQL: there is an administrator who can log in. An administrator who was invited and has not joined does not count. */
+/**
+ * SQL condition: there is an administrator who can log in. An administrator who was invited and has not joined does not count.
+ */
 const HAS_ADMINISTRATOR = `EXISTS (SELECT 1 FROM accounts
   WHERE subject > 'user:' AND subject < 'user;' AND administrator = 1 AND disabled = 0 AND ${JOINED})`;
 
@@ -188,7 +190,7 @@ export async function changeUser(
 }
 
 /**
- * Ends every login of a user or robot. Login passwords and refresh tokens end at once. An access token ends at the next request
+ * Ends all logins of a user or robot. Login passwords and refresh tokens end at once. An access token ends at the next request
  * that changes something.
  * @param keys true to revoke all access keys too
  * @throws not-found if the account does not exist

@@ -1,7 +1,7 @@
 /**
- * Invitations of users. An invitation creates a user, or helps a user who lost every key. The first person who opens
- * the link gets an access key. The link contains a token that names the user and the invitation; the database knows
- * which invitation is open.
+ * Invitations of users. An invitation creates a user, or helps a user who lost all access keys. The first person who opens the
+ * link gets an access key. The link contains a token with the user and the id of the invitation. D1 stores which invitation is
+ * open.
  */
 import { settings, type Vars } from '../../env.ts';
 import { type Batch, type Database, newBatch, withRetries } from '../../events/batch.ts';
@@ -23,10 +23,10 @@ const INVITATION: Kind = { label: 'invitation', typ: 'berth-invitation+jwt', lif
 const FIRST_KEY = 'first key';
 
 /**
- * Creates a user with an open invitation, or changes an existing user. If an existing user has neither joined nor an open
- * invitation, this opens one. A repeated request changes nothing.
- * @throws request-invalid for a name outside the grammar or a reserved name; name-taken for a name that can be confused with
- *   another one; version-mismatch
+ * Creates a user with an open invitation, or changes an existing user. If an existing user has not joined and has no open
+ * invitation, opens one. A repeated request changes nothing.
+ * @throws request-invalid if the name is malformed or reserved; name-taken if it can be confused with another name;
+ * version-mismatch
  */
 export function inviteUser(
   env: Database,
@@ -117,7 +117,7 @@ export async function openInvitation(
   return userOf((await batch.commit()).first(user));
 }
 
-/** Returns a token for the user's open invitation; `null` if none is open. */
+/** Returns a token for the user's open invitation, or `null` if none is open. */
 export async function invitationToken(env: Secrets, user: User, context: TokenContext): Promise<Minted | null> {
   if (!user.invitation) return null;
   const { id, until } = user.invitation;
@@ -130,7 +130,7 @@ export interface Accepted {
   key: { id: string; secret: string; expiresAt: number };
 }
 
-/** An invitation that was used before. `at` is in seconds since the epoch. */
+/** An invitation that was accepted before. `at` is in seconds since the epoch. */
 export interface Used {
   name: string;
   at: number;
@@ -140,8 +140,8 @@ export type Acceptance = Accepted | Used | 'expired' | 'closed' | null;
 
 /**
  * Accepts an invitation: the user joins and gets an access key. If two requests accept it at once, only one of them succeeds.
- * @returns when it was used, if this is the last invitation that the user accepted; `expired` if the token was valid until it
- *   expired; `closed` if its invitation is not open for another reason; `null` if it is not a token of this registry
+ * @returns when it was accepted, if this is the last invitation that the user accepted; `expired` if the token was valid until
+ * it expired; `closed` if its invitation is not open for another reason; `null` if it is no token of this registry
  */
 export async function acceptInvitation(
   env: Database & Secrets & Vars,
@@ -168,7 +168,9 @@ function usedAt(env: Database, subject: string, invitation: string): Promise<num
   }).first<number>('at');
 }
 
-/** SQL: key :key exists. Then this batch was already committed, its answer was lost, and it is repeated now. */
+/**
+ * SQL condition: key :key exists. In that case this batch was committed before, its answer was lost, and it is sent again now.
+ */
 const HAS_JOINED = 'EXISTS (SELECT 1 FROM access_keys WHERE id = :key)';
 
 /** @throws conflict if the invitation is not open */

@@ -1,9 +1,9 @@
 /**
  * Changes of access keys: a new name, new limits or a new lifetime; and rotation.
  *
- * Rotation replaces a key by a new one with the same rights. A key can be rotated once, and the new secret is told once,
- * because both keys work for a while and somebody who stole the old key could request the new secret too. If the answer is
- * lost, a client that sends the same Idempotency-Key gets it again for a few minutes.
+ * Rotation replaces a key by a new one with the same rights. A key can be rotated only once, and the new secret is shown only
+ * once, because both keys are valid for a while, and somebody who stole the old key could also request the new secret. If the
+ * answer is lost, a client that sends the same Idempotency-Key gets the answer again for a few minutes.
  */
 import { settings, type Vars } from '../../env.ts';
 import { type Batch, type Database, newBatch } from '../../events/batch.ts';
@@ -37,7 +37,7 @@ interface KeyChange {
   days?: number;
 }
 
-/** SQL: key :id as it will be after :change (JSON). No row if nothing would change. */
+/** SQL query: key :id as it will be after :change (JSON). It yields no row if nothing would change. */
 const CHANGED_KEY = `SELECT new.* FROM access_keys old JOIN (
       SELECT id, owner, coalesce(:change ->> 'name', name) AS name,
         CASE WHEN json_type(:change, '$.statements') IS NULL THEN statements ELSE :change ->> 'statements' END AS statements,
@@ -53,10 +53,10 @@ const CHANGES = changesIn([
 ]);
 
 /**
- * Changes a key. A key cannot prolong its own life. A key that was replaced can only be renamed: the change would not apply to
- * its successor, so narrowing or shortening the key would not have the effect that its owner expects.
- * @throws conflict if the key has ended, would end with this change, or was replaced; forbidden, version-mismatch, not-found;
- *   request-invalid for a lifetime or statements beyond the limits
+ * Changes a key. A key cannot prolong its own lifetime. A key that was rotated can only be renamed. Other changes would not
+ * apply to its successor, so they would not have the effect that the owner expects.
+ * @throws conflict if the key is no longer valid, would no longer be valid after this change, or was rotated; forbidden,
+ * version-mismatch, not-found; request-invalid if the lifetime or the statements exceed the limits
  */
 export async function changeKey(
   env: Database & Vars,
@@ -134,26 +134,26 @@ async function whyNotChangeable(env: Database, id: string, days = 0): Promise<Pa
 }
 
 interface Rotation {
-  /** The maximum number of seconds for which the old key still works. */
+  /** The maximum number of seconds for which the old key remains valid. */
   overlap: number;
   /**
-   * The lifetime of the new key. `null` means the lifetime of the old key, but at most the registry's maximum. A key that
-   * rotates itself keeps its end instead.
+   * The lifetime of the new key in days. `null` means the lifetime of the old key, but at most the registry's maximum. If a key
+   * rotates itself, the new key keeps the expiry of the old one instead.
    */
   days: number | null;
-  /** The request's Idempotency-Key. Without one (`null`), the answer is not repeated. */
+  /** The request's Idempotency-Key. If `null`, a repeated request does not get the same answer. */
   idempotency: string | null;
   by: Actor;
 }
 
-/** The number of seconds for which an answer is repeated. */
+/** The number of seconds for which a repeated request gets the same answer. */
 const REPEATED_FOR = 10 * 60;
 
 /**
- * Creates a key with the rights of `old`, and ends `old` soon. If a key rotates itself, the new key does not end later than the
- * old one. The function does not check who may rotate the key.
- * @throws forbidden if a key rotates itself with a lifetime for the new key; conflict if the key has ended or was already
- *   rotated; disabled, limit-reached; request-invalid for a lifetime beyond the limit
+ * Creates a key with the rights of `old`, and shortens the lifetime of `old`. If a key rotates itself, the new key does not
+ * expire later than the old one. The caller must check who may rotate the key.
+ * @throws forbidden if a key rotates itself and `days` is given; conflict if the key is no longer valid or was already rotated;
+ * disabled, limit-reached; request-invalid if the lifetime exceeds the limit
  */
 export async function rotateKey(env: Database & Secrets & Vars, old: AccessKey, rotation: Rotation): Promise<MadeKey> {
   const { days, idempotency, by } = rotation;
@@ -174,8 +174,9 @@ export async function rotateKey(env: Database & Secrets & Vars, old: AccessKey, 
 }
 
 /**
- * SQL: key :old can be replaced by key :new with a lifetime of :lifetime seconds; or it was replaced by :new a few minutes ago
- * and :new was not changed since. In the second case :old may already have reached its shortened end.
+ * SQL condition: key :old can be replaced by key :new with a lifetime of :lifetime seconds. It also holds if key :old was
+ * replaced by :new a few minutes ago and :new was not changed since (a repeated request). In that case :old may already have
+ * expired.
  */
 const ROTATABLE = `NOT EXISTS (SELECT 1 FROM access_keys WHERE replaces = :old AND id <> :new)
   AND CASE WHEN EXISTS (SELECT 1 FROM access_keys WHERE id = :new)
@@ -187,7 +188,7 @@ const ROTATABLE = `NOT EXISTS (SELECT 1 FROM access_keys WHERE replaces = :old A
 
 interface Successor {
   id: string;
-  /** Seconds. `null` means the lifetime of the old key. */
+  /** In seconds. `null` means the lifetime of the old key. */
   lifetime: number | null;
   lifetimeMax: number;
   byItself: boolean;

@@ -1,5 +1,5 @@
 /**
- * Invitations to join an organization. The policies of an organization apply to the requests of its members, so nobody becomes
+ * Invitations to join an organization. The policies of an organization apply to all requests of its members, so nobody becomes
  * a member without agreeing. The invited user accepts or declines, and an owner can withdraw the invitation.
  */
 import { type Batch, type Database, newBatch } from '../../events/batch.ts';
@@ -18,13 +18,13 @@ export interface MemberInvitation {
   role: Role;
   /** The subject of the user who invited, for example `user:alice`. */
   invitedBy: string;
-  /** Seconds since the epoch. */
+  /** In seconds since the epoch. */
   expiresAt: number;
 }
 
 const COLUMNS = 'organization, substr(user, 6) AS user, role, invited_by AS invitedBy, expires_at AS expiresAt';
 
-/** SQL: the invitation in this row has not expired. */
+/** SQL condition on a row of `organization_invitations`: the invitation has not expired. */
 const OPEN = 'expires_at > unixepoch()';
 
 /** Lists the open invitations of one user, by organization. */
@@ -58,8 +58,8 @@ export function invitationsTo(
 }
 
 /**
- * Makes the invited user a member.
- * @throws conflict if no invitation is open; limit-reached for the user or the organization
+ * Accepts an invitation: the user becomes a member. @throws conflict if no invitation is open; limit-reached for the user or
+ * the organization
  */
 export async function acceptMembership(env: Database, organization: string, by: Actor): Promise<Member> {
   const parameters = { subject: by.subject, organization };
@@ -96,7 +96,7 @@ export async function acceptMembership(env: Database, organization: string, by: 
 }
 
 /**
- * Ends an invitation: the invited user declines it, or an owner withdraws it. Does nothing if no invitation is open.
+ * Ends an invitation, because the invited user declines it or an owner withdraws it. If no invitation is open, nothing happens.
  * @throws not-found if an owner withdraws it and the organization does not exist
  */
 export async function endInvitation(env: Database, organization: string, user: string, by: Actor): Promise<void> {

@@ -1,4 +1,4 @@
-/** Members of organizations and their two roles. An organization that has an owner always keeps at least one. */
+/** Members of organizations, with the roles `owner` and `member`. An organization always keeps at least one owner. */
 import { type Batch, type Database, newBatch } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
 import { recordEvent } from '../../events/outbox.ts';
@@ -29,13 +29,13 @@ export async function listMembers(env: Database, organization: string, { after, 
   return { items: items.map(({ user, role }) => ({ user: nameOf(user), role })), more };
 }
 
-/** The maximum number of members among whom owners are searched for, and the maximum number of owners that are returned. */
+/** The maximum number of members that are searched for owners, and the maximum number of owners that are returned. */
 const OWNERS_LOOKED_FOR = 200;
 const OWNERS_NAMED = 3;
 
 /**
- * Returns the names of a few owners whom a member can ask for help. The result is empty if the first `OWNERS_LOOKED_FOR`
- * members, by name, include no owner.
+ * Returns the names of a few owners whom a member can ask for help. The result is empty if there is no owner among the first
+ * `OWNERS_LOOKED_FOR` members by name.
  */
 export async function firstOwners(env: Database, organization: string): Promise<string[]> {
   const { results } = await prepare(
@@ -57,26 +57,26 @@ const INVITATIONS_MAX = 200;
 /** The maximum number of organizations of one user. Each request of the user reads their policies. */
 const ORGANIZATIONS_MAX = 50;
 
-/** `invited` means that the user has to accept first (`member-invitations.ts`). */
+/** `invited` means that the user must accept first (`member-invitations.ts`). */
 export type Outcome = 'added' | 'changed' | 'invited';
 
-/** SQL: :subject is a member of :organization. */
+/** SQL condition: :subject is a member of :organization. */
 const IS_MEMBER = 'EXISTS (SELECT 1 FROM members WHERE user = :subject AND organization = :organization)';
 
-/** SQL: the role takes effect without an invitation, because :subject is already a member or :actor is an administrator. */
+/** SQL condition: no invitation is needed, because :subject is already a member or :actor is an administrator. */
 const WITHOUT_INVITATION = `(${IS_MEMBER}
   OR EXISTS (SELECT 1 FROM accounts WHERE subject = :actor AND administrator = 1 AND disabled = 0))`;
 
-/** SQL: :subject has :role in :organization. */
+/** SQL condition: :subject has :role in :organization. */
 const HAS_ROLE = 'EXISTS (SELECT 1 FROM members WHERE user = :subject AND organization = :organization AND role = :role)';
 
-/** SQL: :subject has an open invitation to :organization with :role. */
+/** SQL condition: :subject has an open invitation to :organization with :role. */
 const IS_INVITED = `EXISTS (SELECT 1 FROM organization_invitations
   WHERE user = :subject AND organization = :organization AND role = :role AND expires_at > unixepoch())`;
 
 /**
- * Changes the role of a member, or invites a user. Only an administrator of the registry can add a member without an
- * invitation, which makes it possible to set up an organization with its first owner.
+ * Changes the role of a member, or invites a user. Only an administrator can add a member without an invitation, for example
+ * the first owner of a new organization.
  * @throws not-found if the organization or the user does not exist, or the user is disabled; last-owner; limit-reached
  */
 export async function putMember(
@@ -136,20 +136,22 @@ function requireOrganizationAndUser(batch: Batch, env: Database, organization: s
   });
 }
 
-/** SQL: the limits of :organization and :subject. Each condition is true if there is room for one more. */
+/** SQL conditions about the limits of :organization and :subject. Each is true if one more is allowed. */
 const ROOM = {
   members: `(SELECT count(*) FROM members INDEXED BY members_by_organization
     WHERE organization = :organization) < ${MEMBERS_MAX}`,
   invitations: `(SELECT count(*) FROM organization_invitations INDEXED BY organization_invitations_by_organization
     WHERE organization = :organization AND user <> :subject AND expires_at > unixepoch()) < ${INVITATIONS_MAX}`,
-  // An invitation is not refused for this, because the inviting owner must not learn how many organizations the user has.
+  // An invitation is not refused because of this limit. Otherwise the owner who invites would learn how many organizations the
+  // user has.
   organizations: `((:actor IS NOT NULL AND NOT ${WITHOUT_INVITATION})
     OR (SELECT count(*) FROM members WHERE user = :subject) < ${ORGANIZATIONS_MAX})`,
 };
 
 /**
- * Refuses the batch with `limit-reached` if it makes `subject` a member beyond the limits, or invites `subject` beyond them.
- * @param membership.invitedBy the subject who invites or adds; `null` if `subject` accepts an invitation
+ * Adds a precondition to the batch: making `subject` a member, or inviting `subject`, stays within the limits. Otherwise the
+ * batch fails with `limit-reached`.
+ * @param membership.invitedBy the subject who invites or adds the user; `null` if `subject` accepts an invitation
  */
 export function requireMembershipRoom(
   batch: Batch,
@@ -177,8 +179,8 @@ async function reachedLimit(env: Database, organization: string, subject: string
 }
 
 /**
- * Removes a member from the organization and from its teams. Policies of the organization's repositories no longer allow
- * anything to the user by name. What they deny to the user stays denied.
+ * Removes a member from the organization and from its teams. Allow statements in the policies of the organization's
+ * repositories no longer name the user. Deny statements still do.
  * @returns the repositories whose policies allowed something to the user
  * @throws not-found, last-owner
  */
@@ -198,7 +200,10 @@ export async function removeMember(env: Database, organization: string, user: st
   return grantsIn((await batch.commit()).first(grants));
 }
 
-/** Refuses the batch with `last-owner` if the organization would have no owner left who can log in. */
+/**
+ * Adds a precondition to the batch: without this user, the organization still has an owner who can log in. Otherwise the batch
+ * fails with `last-owner`.
+ */
 function requireAnotherOwner(batch: Batch, organization: string, user: string): void {
   batch.require(
     'last-owner',

@@ -1,6 +1,6 @@
 /**
- * Organizations: creates, describes, lists and deletes them. The row of a deleted organization stays and is hidden, so that
- * nobody else can take the name.
+ * Organizations: create, describe, list and delete them. The row of a deleted organization is kept but hidden, so that nobody
+ * else can take the name.
  */
 import { type Batch, type Database, newBatch } from '../../events/batch.ts';
 import { aboutOf } from '../../events/event.ts';
@@ -18,7 +18,7 @@ import { removeTeams } from './teams.ts';
 export interface Organization {
   name: string;
   description: string;
-  /** Seconds since the epoch. */
+  /** In seconds since the epoch. */
   createdAt: number;
   version: number;
 }
@@ -42,7 +42,7 @@ export async function getOrganization(env: Database, name: string): Promise<Orga
   return organizationOf(row);
 }
 
-/** Lists organizations by name: all of them for an administrator, and for another caller those that the caller belongs to. */
+/** Lists organizations by name: for an administrator all of them, for another caller those to which the caller belongs. */
 export async function listOrganizations(
   env: Database,
   { subject, administrator }: Pick<Authority, 'subject' | 'administrator'>,
@@ -60,7 +60,7 @@ export async function listOrganizations(
 /**
  * Creates an organization, or changes the description of an existing one.
  * @throws name-taken if the name is taken, can be confused with a taken one, or belonged to a deleted organization;
- *   version-mismatch
+ * version-mismatch
  */
 export function putOrganization(
   env: Database,
@@ -138,8 +138,8 @@ async function whyTaken(env: Database, name: string): Promise<Particulars> {
 }
 
 /**
- * Deletes an organization with its members, teams, robots, keys and trust rules. Refuses the batch with `not-found` or
- * `version-mismatch`. The caller of this function must require that the organization has no repositories.
+ * Adds statements to the batch that delete an organization with its members, teams, robots, keys and trust rules. The batch
+ * fails with `not-found` or `version-mismatch`. The caller must add a precondition that the organization has no repositories.
  */
 export function removeOrganization(batch: Batch, name: string, { ifVersion, by }: Change): void {
   const subject = `organization:${name}`;

@@ -1,5 +1,5 @@
 /**
- * Robots: accounts of organizations for programs. The row of a deleted robot stays and is hidden. Policies of repositories may
+ * Robots: accounts of organizations for programs. The row of a deleted robot is kept but hidden. Policies of repositories may
  * still name the robot, so nobody else may take its name.
  */
 import { type Batch, type Database, newBatch } from '../../events/batch.ts';
@@ -25,16 +25,16 @@ import {
 import { revokeKeysOf } from './access-keys.ts';
 
 export interface Robot {
-  /** For example `robot:acme/ci`. */
+  /** The subject, for example `robot:acme/ci`. */
   subject: string;
   description: string;
   disabled: boolean;
-  /** Seconds since the epoch. */
+  /** In seconds since the epoch. */
   createdAt: number;
   version: number;
 }
 
-/** A change of a robot. Absent fields stay unchanged. */
+/** A change of a robot. `undefined` leaves a field unchanged. */
 export interface RobotChange {
   description?: string | undefined;
   disabled?: boolean | undefined;
@@ -42,7 +42,7 @@ export interface RobotChange {
 
 const COLUMNS = 'subject, description, disabled, created_at AS createdAt, version';
 
-/** SQL: robot :subject exists and is not deleted. */
+/** SQL condition: robot :subject exists and is not deleted. */
 const ROBOT_EXISTS = `EXISTS (SELECT 1 FROM accounts WHERE subject = :subject AND disabled <> ${DELETED})`;
 
 const VERSION = `SELECT version FROM accounts WHERE subject = :subject AND disabled <> ${DELETED}`;
@@ -128,8 +128,8 @@ export async function putRobot(
 }
 
 /**
- * Deletes a robot with its keys and its policy. Policies of the organization's repositories no longer allow anything to the
- * robot by name.
+ * Deletes a robot with its keys and its policy. Allow statements in the policies of the organization's repositories no longer
+ * name the robot.
  * @returns the repositories whose policies allowed something to the robot
  * @throws not-found, version-mismatch
  */
@@ -142,7 +142,7 @@ export async function deleteRobot(env: Database, subject: string, { ifVersion, b
   return grantsIn((await batch.commit()).first(grants));
 }
 
-/** Deletes the robots in this range. */
+/** Adds statements to the batch that delete the robots in this range. */
 export function removeRobots(batch: Batch, range: SubjectRange, by: Actor): void {
   const organization = organizationOf(range.from);
   revokeKeysOf(batch, range, by);

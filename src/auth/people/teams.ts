@@ -1,6 +1,6 @@
 /**
- * Teams of organizations and their members. A deleted team keeps an empty policy, which reserves the name for as long as
- * policies of repositories name the team: a new team of that name must not get the rights of the deleted one.
+ * Teams of organizations and their members. While policies of repositories name a deleted team, the team keeps an empty policy,
+ * which reserves its name. Otherwise a new team with this name would get the rights of the deleted one.
  */
 import { type Batch, type Database, newBatch } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
@@ -26,10 +26,10 @@ import {
 } from '../within.ts';
 
 export interface Team {
-  /** For example `team:acme/dev`. */
+  /** The subject, for example `team:acme/dev`. */
   subject: string;
   description: string;
-  /** Seconds since the epoch. */
+  /** In seconds since the epoch. */
   createdAt: number;
   version: number;
 }
@@ -40,7 +40,7 @@ const SELECT_TEAM = `SELECT ${COLUMNS} FROM teams WHERE subject = :subject`;
 
 const VERSION = 'SELECT version FROM teams WHERE subject = :subject';
 
-/** SQL: team :subject exists. */
+/** SQL condition: team :subject exists. */
 const TEAM_EXISTS = 'EXISTS (SELECT 1 FROM teams WHERE subject = :subject)';
 
 /** @throws not-found if the team does not exist */
@@ -63,9 +63,9 @@ export function listTeams(env: Database, organization: string, { after, limit }:
 /**
  * Creates a team, or changes the description of an existing one.
  * @param description `undefined` keeps the present description
- * @param authority the caller. A refusal names only repositories that this caller may pull
+ * @param authority the caller. A refusal names only repositories from which this caller may pull
  * @throws not-found if the organization does not exist; version-mismatch; limit-reached; conflict if policies still name a
- *   deleted team with this name
+ * deleted team with this name
  */
 export async function putTeam(
   env: Database,
@@ -135,8 +135,8 @@ export async function deleteTeam(env: Database, subject: string, { ifVersion, by
 }
 
 /**
- * Deletes the teams in this range. Policies of repositories keep the names of these teams. The names then allow nothing, and
- * stay reserved.
+ * Adds statements to the batch that delete the teams in this range. Policies of repositories still contain the names of these
+ * teams. The names then have no effect and stay reserved.
  */
 export function removeTeams(batch: Batch, range: SubjectRange, by: Actor): void {
   recordEvent(batch, {

@@ -1,4 +1,7 @@
-/** Finds who may use a repository by their role or by a policy of their own, and not by the policy of the repository. */
+/**
+ * Finds who may use a repository because of a role or of a policy of their own, and not because of the policy of the
+ * repository.
+ */
 import type { Database } from '../../events/batch.ts';
 import { prepare } from '../../events/sql.ts';
 import { namespaceOf } from '../../vocabulary/names.ts';
@@ -6,7 +9,7 @@ import type { Authority } from '../authority.ts';
 import { isAbout, type Statement } from '../statement.ts';
 import { viewerOf } from './viewer.ts';
 
-/** A user, team, robot or trust rule, with those of its statements that are about the repository. */
+/** A user, team, robot or trust rule, with those of its statements that apply to the repository. */
 export interface OtherGrant {
   subject: string;
   /** `null` for an owner of the namespace, who may do everything. */
@@ -15,11 +18,11 @@ export interface OtherGrant {
 
 interface OtherGrants {
   items: OtherGrant[];
-  /** True if there may be others: the asker may not know them, or there are more than one request reads. */
+  /** True if there may be others, because the caller may not see them or because there are too many to read in one request. */
   partial: boolean;
 }
 
-/** The maximum numbers of owners and of policies of each kind that one request reads, and of bytes of all these policies. */
+/** The maximum number of owners, of policies of each kind, and of bytes of all these policies, that one request reads. */
 const OWNERS_MAX = 100;
 const POLICIES_MAX = 300;
 const BYTES_MAX = 128 * 1024;
@@ -43,7 +46,7 @@ const GRANTS = `SELECT subject, NULL AS statements, 0 AS is_cut FROM (
   UNION ALL SELECT subject, iif(total <= ${BYTES_MAX}, statements, '[]'), total > ${BYTES_MAX} FROM (
     SELECT subject, statements, sum(octet_length(statements)) OVER (ORDER BY subject) AS total FROM (${POLICIES}))`;
 
-/** Administrators and owners of the namespace are told everything in the namespace. Other askers are told nothing. */
+/** Returns everything to administrators and to owners of the namespace, and nothing to other callers. */
 export async function grantsElsewhere(env: Database, repository: string, asker: Authority): Promise<OtherGrants> {
   const viewer = viewerOf(asker);
   const namespace = namespaceOf(repository);

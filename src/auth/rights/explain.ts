@@ -1,6 +1,6 @@
 /**
- * Explains whether a principal may do something, and why. It uses the same statements and the same engine as every request, so
- * an explanation cannot differ from the decision on a request.
+ * Explains whether a principal may do something, and why. It uses the same statements and the same policy engine as every
+ * request, so an explanation cannot differ from the decision on a request.
  */
 
 import type { Database } from '../../events/batch.ts';
@@ -25,17 +25,17 @@ interface Asked {
 }
 
 interface Explained extends Decision {
-  /** The explanation in words. */
+  /** The explanation, as text for users. */
   reason: string;
-  /** The principal, if it is a key whose own limit refuses the action; otherwise `null`. */
+  /** The principal, if it is a key whose own limit forbids the action; otherwise `null`. */
   limitedBy: string | null;
-  /** True if the result may depend on something that the asker may not know. */
+  /** True if the result may depend on something that the caller may not see. */
   partial: boolean;
 }
 
 /**
- * Explains what a principal may do.
- * @param asker the caller. The answer leaves out what the asker may not know, and `partial` then says so
+ * Explains what a principal may do. @param asker the caller. What the caller may not see is left out, and `partial` is then
+ * true
  */
 export async function explainFor(
   env: Database,
@@ -61,7 +61,7 @@ export async function explainFor(
 }
 
 /**
- * Explains to callers what they may do themselves. Statements in the policy of a repository are shown only to a caller who may
+ * Explains to callers what they may do themselves. Statements in the policy of a repository are shown only to callers who may
  * pull from it, because they reveal that the repository exists.
  */
 export function explainOwn(authority: Authority, asked: Pick<Asked, 'action' | 'repository' | 'tag'>): Explained {
@@ -84,8 +84,8 @@ function decidedWithPush(authority: Authority, asked: Omit<Asked, 'claims'>): Om
 }
 
 /**
- * True if the policy of the repository names groups whose members the viewer may not know. `seen` leaves these groups out of
- * the authority.
+ * Returns true if the policy of the repository names groups whose members the viewer may not see. `seen` leaves such groups out
+ * of the authority.
  */
 function namesHidden(viewer: Viewer, principal: string, { statements }: Authority): boolean {
   if (
@@ -118,7 +118,7 @@ interface Subject {
 type SeenPrincipal = { authority: Authority; whole: boolean } | { authority: null; whole: true };
 const NOBODY: SeenPrincipal = { authority: null, whole: true };
 
-/** Returns the principal as the viewer may see it, with the statements of the repository. */
+/** Returns the principal as far as the viewer may see it, with the statements of the repository. */
 async function seenPrincipal(
   env: Database,
   viewer: Viewer,
@@ -143,8 +143,8 @@ async function seenPrincipal(
 }
 
 /**
- * Returns the authority of a key. A key may be seen by its owner, by a caller who uses it, by administrators, and by the owners
- * of its robot's organization.
+ * Returns the authority of a key. It is visible to the owner of the key, to a caller who uses the key, to administrators, and
+ * to the owners of the organization if the key belongs to a robot.
  */
 async function seenKey(env: Database, viewer: Viewer, id: string, repository: string): Promise<SeenPrincipal> {
   const authority = await authorityOfKey(env, id, [repository]);
@@ -156,8 +156,8 @@ async function seenKey(env: Database, viewer: Viewer, id: string, repository: st
 }
 
 /**
- * Returns a group as the viewer may see it. The policy of a team is visible to the owners of its organization. An organization
- * has no policy, so its name suffices.
+ * Returns a group as far as the viewer may see it. The policy of a team is visible to the owners of its organization. An
+ * organization has no policy, so its name suffices.
  */
 async function seenGroup(env: Database, viewer: Viewer, group: string): Promise<Seen> {
   const byName = groupByName(group, knowsOf(viewer, group));
@@ -175,13 +175,14 @@ function reasonOf({ decidedBy, allowed }: Decision, limitedBy: string | null, ac
   return allowed ? `allowed by ${decidedBy.from}` : `denied by ${decidedBy.from}: a statement that denies wins`;
 }
 
-/** The maximum number of owners of the namespace that an answer names. */
+/** The maximum number of owners of the namespace in an answer. */
 const OWNERS_MAX = 100;
 
 /**
- * Lists who can grant rights in a repository, within the limits of one request: administrators, the owners of the namespace,
- * and the principals that may administer the repository according to its policy or to those of the organization's teams. The
- * list contains the names that the asker may know, and roles instead of the other names.
+ * Lists who can grant rights in a repository: administrators, the owners of the namespace, and the principals that may
+ * administer the repository by its policy or by those of the organization's teams. The list contains the names that the caller
+ * may see, and roles in place of the other names. It may be incomplete, because one request reads only a limited number of
+ * rows.
  */
 export async function whoCanGrant(env: Database, repository: string, asker: Authority): Promise<string[]> {
   const viewer = viewerOf(asker);

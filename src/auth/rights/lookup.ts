@@ -1,7 +1,7 @@
 /**
- * Loads the authority of a caller by its credential, and the authority of others for questions about them, with one call to the
- * database. Also decides who may administer a repository, an organization or the registry. Requests need that decision, and so
- * do webhooks, because the creator of a webhook may have lost the right.
+ * Loads the authority of a caller by its credential, and the authority of others for questions about them, in one D1 call. Also
+ * decides who may administer a repository, an organization or the registry. This decision is also needed for webhooks, because
+ * the creator of a webhook may lose the right.
  */
 import type { Database, JoinedReads } from '../../events/batch.ts';
 import { isAboutRepository, organizationAbout } from '../../events/event.ts';
@@ -18,9 +18,9 @@ import type { Runtime } from '../runtime.ts';
  * Loads the authority of a caller.
  * @param credential `null` for an anonymous caller
  * @param repositories the repositories whose policies are loaded
- * @param joined reads of other modules that join the call to the database
- * @returns `null` if the credential is not valid, or not valid any more
- * @throws unauthenticated with the reason for a genuine token of a CI job that no trust rule admits
+ * @param joined reads of other modules that become part of the D1 call
+ * @returns `null` if the credential is invalid, has expired or was revoked
+ * @throws unauthenticated with the reason if the token of a CI job is genuine but no trust rule admits it
  */
 export async function loadAuthority(
   env: Database,
@@ -53,8 +53,8 @@ async function loadOne(
 }
 
 /**
- * Returns the authority that users and robots have with a credential that is not narrowed. It is for questions about others.
- * Accounts that are disabled or do not exist are left out.
+ * Returns the authority that users and robots have with a credential that is not narrowed. Used to answer questions about
+ * others. Accounts that are disabled or do not exist are left out.
  */
 export async function authoritiesOf(
   env: Database,
@@ -65,21 +65,21 @@ export async function authoritiesOf(
   return all.flatMap(activeAuthority);
 }
 
-/** Returns the authority of the account with a credential that is not narrowed; none if the account is disabled. */
+/** Returns the authority of an account with a credential that is not narrowed, or an empty list if the account is disabled. */
 function activeAuthority(loaded: LoadedRights): Authority[] {
   return [fromAccount({ kind: 'password', mark: '' }, loaded) ?? []].flat();
 }
 
 /**
- * Returns the authority of a key, which is its owner's authority within the limits of the key.
- * @returns `null` if the key has ended
+ * Returns the authority of a key, which is its owner's authority within the limits of the key. @returns `null` if the key is no
+ * longer valid
  */
 export async function authorityOfKey(env: Database, key: string, repositories: readonly string[]): Promise<Authority | null> {
   const [loaded] = await loadSubjects(env, [null], repositories, { key, login: null });
   return loaded ? fromAccount({ kind: 'key', key, name: null }, loaded) : null;
 }
 
-/** Returns the authority that everyone, a team or an organization has by itself. */
+/** Returns the authority that a team, an organization or everyone has by itself. */
 export async function authorityOfGroup(env: Database, principal: string, repositories: readonly string[]): Promise<Authority> {
   const [loaded = NOTHING_LOADED] = await loadSubjects(env, [principal], repositories, {
     key: null,
@@ -97,7 +97,9 @@ export async function authorityOfGroup(env: Database, principal: string, reposit
   };
 }
 
-/** Loads the rights of the caller. Creates the account of the bootstrap administrator when its password is first used. */
+/**
+ * Loads the rights of the caller. Creates the account of the first administrator when its password is used for the first time.
+ */
 async function loadOrBegin(
   env: Database,
   credential: Credential | null,
@@ -112,7 +114,7 @@ async function loadOrBegin(
 
 /**
  * Returns the authority of a job that a trust rule admits.
- * @param claims claims of the job's token. A condition of the rule that accepts exactly one value is assumed to be fulfilled
+ * @param claims claims of the job's token. A condition of the rule that accepts exactly one value counts as met
  * @returns `null` if the rule does not exist or is disabled
  */
 export async function authorityOfRule(
@@ -132,8 +134,8 @@ export async function authorityOfRule(
 }
 
 /**
- * True if the caller may administer this.
- * @param about the name of a repository, `organization:acme`, or an empty text for the registry
+ * Returns true if the caller may administer a repository, an organization or the registry.
+ * @param about the name of a repository, `organization:acme`, or the empty string for the registry
  */
 export function administers(authority: Authority, about: string): boolean {
   if (isAboutRepository(about)) return allows(authority, 'admin', about);
@@ -144,8 +146,8 @@ export function administers(authority: Authority, about: string): boolean {
 }
 
 /**
- * Decides, for each question, whether the subject may administer this now. A subject is assumed to have a
- * credential that is not narrowed.
+ * Decides for several pairs whether the subject may administer the repository, organization or registry now. The subjects count
+ * as having a credential that is not narrowed.
  */
 export async function mayAdminister(
   env: Database,
@@ -162,7 +164,7 @@ export async function mayAdminister(
     const authority = await widestAuthorityOfRule(env, rule, [...new Set(about)]);
     if (authority) authorities.set(rule, authority);
   }
-  // The bootstrap administrator has no row in the database before the password is first used.
+  // The first administrator has no row in D1 until the password is used for the first time.
   const isAbsent = !loaded.some(({ account }) => account?.subject === BOOTSTRAP);
   return questions.map(({ subject, about }) => {
     const authority = authorities.get(subject);
@@ -171,8 +173,8 @@ export async function mayAdminister(
 }
 
 /**
- * Returns an authority that allows what the trust rule allows to at least one of its jobs.
- * @returns `null` if the rule does not exist or is disabled
+ * Returns an authority that allows what the trust rule allows to at least one of its jobs. @returns `null` if the rule does not
+ * exist or is disabled
  */
 async function widestAuthorityOfRule(env: Database, rule: string, repositories: readonly string[]): Promise<Authority | null> {
   const [[loaded = NOTHING_LOADED], found] = await Promise.all([

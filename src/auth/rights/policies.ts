@@ -1,7 +1,7 @@
 /**
- * Policies: the statements of users, teams, robots and repositories. Each policy is read and saved as a whole. The
- * functions that save a policy check its limits, that the policy of a team or robot stays within the organization, and
- * that the subject exists.
+ * Policies: the statements of users, teams, robots and repositories. Each policy is read and saved as a whole. The functions
+ * that save a policy check its limits, that the policy of a team or robot names only its organization's repositories, and that
+ * the subject exists.
  */
 import type { Batch, Database, Handle, Results } from '../../events/batch.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
@@ -41,10 +41,7 @@ function isPublicStatement({ effect, actions, principals }: Statement): boolean 
   return effect === 'allow' && actions.includes('pull') && (principals?.includes(EVERYONE) ?? false);
 }
 
-/**
- * Returns the statements with another visibility. Everything that a public statement allows in addition to
- * pulling by everybody is kept.
- */
+/** Returns the statements with another visibility. Everything else that a public statement allows is kept. */
 function withVisibility(statements: readonly Statement[], visibility: 'public' | 'private'): Statement[] {
   if (visibility === 'public') return isPublic(statements) ? [...statements] : [...statements, PUBLIC];
   return statements.flatMap((statement) => (isPublicStatement(statement) ? withoutPublicPull(statement) : [statement]));
@@ -76,7 +73,7 @@ export async function getPolicy(env: Pick<Database, 'DB'>, subject: string): Pro
   return policyOf(await prepare(env, SELECT_POLICY, { subject }).first<Row>());
 }
 
-/** The handles of a policy that a batch reads. `policyIn` reads the results. */
+/** Handles of the statements by which a batch reads a policy. `policyIn` reads the results. */
 interface PolicyRead {
   policy: Handle<Row>;
   names: Handle<NamedPrincipal>;
@@ -84,9 +81,9 @@ interface PolicyRead {
 }
 
 /**
- * Reads a policy and the accounts that it names. Refuses the batch with `not-found` if the subject of the policy does not
- * exist. For a repository, the caller of this function must require that.
- * @param asker the caller. Warnings about names tell only what the asker may know about people
+ * Adds queries to the batch that read a policy and the accounts that it names. The batch fails with `not-found` if the subject
+ * of the policy does not exist. For a repository, the caller must add that precondition.
+ * @param asker the caller of the request. Warnings about names reveal only what this caller may know about people
  * @param planned statements to warn about instead of the saved ones
  */
 export function queryPolicy(
@@ -109,11 +106,11 @@ export function policyIn(results: Results, { policy, names, viewer }: PolicyRead
 }
 
 /**
- * Saves a policy. Refuses the batch with `version-mismatch`; with `limit-reached` if the teams of a member would have too large
- * policies together; and with `not-found` if the subject does not exist. For a repository, the caller of this function must
- * require that it exists.
- * @param asker the caller. Warnings about names tell only what the asker may know about people
- * @throws request-invalid for statements beyond the limits of a policy, or outside the organization of a team or robot
+ * Adds statements to the batch that save a policy. The batch fails with `version-mismatch`; with `limit-reached` if the
+ * policies of the teams of a member would be too long together; and with `not-found` if the subject does not exist. For a
+ * repository, the caller must add the precondition that it exists.
+ * @param asker the caller of the request. Warnings about names reveal only what this caller may know about people
+ * @throws request-invalid if the statements exceed the limits of a policy, or are outside the organization of a team or robot
  */
 export function savePolicy(
   batch: Batch,
@@ -130,8 +127,8 @@ export function savePolicy(
 }
 
 /**
- * Requires that the policy of a team or robot names only repositories of its own organization. For a repository elsewhere, the
- * policy of that repository can allow something to the team or robot.
+ * Requires that the policy of a team or robot names only repositories of its own organization. A team or robot can get rights
+ * to another repository by the policy of that repository.
  * @throws request-invalid
  */
 export function requireWithinOrganization(subject: string, statements: readonly Statement[]): void {
@@ -149,7 +146,8 @@ export function requireWithinOrganization(subject: string, statements: readonly 
 }
 
 /**
- * Refuses the batch with `not-found` if the user, organization, team or robot does not exist. Does nothing for a repository.
+ * Adds a precondition to the batch: the user, organization, team or robot exists. Otherwise the batch fails with `not-found`.
+ * Adds nothing for a repository.
  */
 function requireSubject(batch: Batch, subject: string): void {
   if (subject.startsWith('repository:')) return;
@@ -165,8 +163,8 @@ function requireSubject(batch: Batch, subject: string): void {
 const LISTED_MAX_BYTES = 4096;
 
 /**
- * Records which statements a change adds and removes. Must come before the policy is written. `omitted` is the number of
- * statements that do not fit into the lists.
+ * Adds a statement to the batch that records which statements a change adds and removes. It must run before the policy is
+ * written. `omitted` in the event is the number of statements that do not fit into the lists.
  */
 function recordPolicy(batch: Batch, subject: string, statements: readonly Statement[], by: Actor): void {
   const before = withoutMarks(`coalesce((SELECT statements FROM policies WHERE subject = :subject), '[]')`);
@@ -188,8 +186,8 @@ function recordPolicy(batch: Batch, subject: string, statements: readonly Statem
 }
 
 /**
- * Writes the statements of `subject` and records the change.
- * @throws request-invalid for statements beyond the limits of a policy
+ * Adds statements to the batch that write the policy of `subject` and record the change. @throws request-invalid if the policy
+ * exceeds its limits
  */
 function writePolicy(batch: Batch, subject: string, statements: readonly Statement[], by: Actor): void {
   recordPolicy(batch, subject, statements, by);
@@ -209,9 +207,9 @@ function writeStatements(batch: Batch, subject: string, statements: readonly Sta
 }
 
 /**
- * Writes the first policy of a new repository.
+ * Adds statements to the batch that write the first policy of a new repository.
  * @param mayAdminister true if the creator may change the policy afterwards
- * @throws forbidden for a public repository if the creator may not change its policy
+ * @throws forbidden if the repository is to be public and the creator may not change its policy
  */
 export function writeFirstPolicy(
   batch: Batch,
@@ -230,10 +228,13 @@ export function writeFirstPolicy(
   else writeStatements(batch, subject, statements);
 }
 
-/** The statements for the new visibility, and the version of the policy from which they were made. */
+/** The statements for the new visibility, and the version of the policy from which they were computed. */
 type VisibilityChange = Policy;
 
-/** Reads a policy and changes the visibility in it. @returns `null` if the repository already has this visibility */
+/**
+ * Reads a policy and computes the statements for another visibility. @returns `null` if the repository already has this
+ * visibility
+ */
 export async function visibilityChange(
   env: Pick<Database, 'DB'>,
   subject: string,
@@ -245,25 +246,22 @@ export async function visibilityChange(
 }
 
 /**
- * Writes a policy with another visibility. Refuses the batch with `overtaken` if the policy was saved after
- * `visibilityChange` read it.
+ * Adds statements to the batch that write a policy with another visibility. The batch fails with `overtaken` if the policy was
+ * saved after `visibilityChange` read it.
  */
 export function writeVisibility(batch: Batch, subject: string, { statements, version }: VisibilityChange, by: Actor): void {
   batch.require('overtaken', `coalesce((${VERSION}), 0) = :version`, { subject, version });
   writePolicy(batch, subject, statements, by);
 }
 
-/**
- * Returns the subject under which the policy of a repository in the trash is stored. No request reads
- * that policy for a decision.
- */
+/** Returns the subject under which the policy of a repository in the trash is stored. No decision on a request reads it. */
 function trashed(entry: number): string {
   return `trash:${entry}`;
 }
 
 /**
- * Moves the policy of a repository to the trash, where it has another subject.
- * @param entry the id of the entry in the trash
+ * Adds statements to the batch that move the policy of a repository to the trash by changing its subject. @param entry the id
+ * of the repository's trash entry
  */
 export function trashPolicy(batch: Batch, subject: string, entry: number): void {
   batch.run('UPDATE policies SET subject = :trashed, repository = :repository WHERE subject = :subject', {
@@ -273,15 +271,18 @@ export function trashPolicy(batch: Batch, subject: string, entry: number): void 
 }
 
 /**
- * SQL: the policy of a repository in the trash names this principal. Until that policy is deleted,
- * nobody else may take the name.
+ * Returns an SQL condition: the policy of a repository in the trash names this principal. Until that policy is deleted, nobody
+ * else may take the name.
  */
 export function namedInTrash(principal: string): string {
   return `EXISTS (SELECT 1 FROM policies p, json_each(p.statements) s, json_each(s.value, '$.principals') n
     WHERE p.subject >= 'trash:' AND p.subject < 'trash;' AND n.value = ${principal})`;
 }
 
-/** Restores the policy of a repository from the trash. The repository must have no other policy. */
+/**
+ * Adds statements to the batch that restore the policy of a repository from the trash. The repository must have no other
+ * policy.
+ */
 export function restorePolicy(batch: Batch, subject: string, entry: number): void {
   batch.run('UPDATE policies SET subject = :subject, repository = NULL WHERE subject = :trashed', {
     subject,
@@ -290,7 +291,7 @@ export function restorePolicy(batch: Batch, subject: string, entry: number): voi
   indexNames(batch, nameOf(subject));
 }
 
-/** Deletes the policies of repositories that are purged from the trash. */
+/** Adds a statement to the batch that deletes the policies of repositories that are purged from the trash. */
 export function deleteTrashedPolicies(batch: Batch, entries: readonly number[]): void {
   batch.run('DELETE FROM policies WHERE subject IN (SELECT value FROM json_each(:subjects))', {
     subjects: entries.map(trashed),

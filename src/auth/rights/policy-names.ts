@@ -1,8 +1,8 @@
 /**
  * The names in the policies of repositories. An allow statement applies only to accounts that exist when the policy is saved. A
- * name that nobody has is stored with a mark, and a marked name matches no principal. So somebody who takes the name later is
- * allowed nothing. A deny statement applies to everybody who has the name, now or later. The engine that decides on requests
- * does not know about marks. Likely mistakes in a policy are saved too, and the author gets a warning.
+ * name that nobody has is stored with a mark, and a marked name matches no principal. So somebody who takes the name later does
+ * not get the rights. A deny statement applies to everybody who has the name, now or later. The policy engine does not know
+ * about marks. Policies with likely mistakes are saved, and the author gets warnings.
  */
 import type { Batch, Database, Handle } from '../../events/batch.ts';
 import { prepare } from '../../events/sql.ts';
@@ -13,12 +13,12 @@ import { DELETED, type SubjectRange } from '../within.ts';
 
 const MARK = '?';
 
-/** Returns a principal with the mark, as it is stored if nobody has the name. */
+/** Returns a principal with the mark. A name that nobody has is stored in this form. */
 export function unbound(principal: string): string {
   return `${MARK}${principal}`;
 }
 
-/** Returns a principal without the mark, as the author of the policy entered it. */
+/** Returns a principal without the mark, as the author of the policy wrote it. */
 export function shownPrincipal(principal: string): string {
   return principal.startsWith(MARK) ? principal.slice(MARK.length) : principal;
 }
@@ -27,17 +27,20 @@ export function withShownPrincipals<T extends Statement>(statement: T): T {
   return statement.principals ? { ...statement, principals: statement.principals.map(shownPrincipal) } : statement;
 }
 
-/** SQL: the statements (JSON) without marks. This requires that no other text in the statements begins with the mark. */
+/** Returns an SQL expression: the statements (JSON) without marks. No other text in the statements may begin with the mark. */
 export function withoutMarks(statements: string): string {
   return `replace(${statements}, '"${MARK}', '"')`;
 }
 
-/** SQL: an account or a team has this name. */
+/** Returns an SQL condition: an account or a team has this name. */
 const principalExists = (principal: string) => `(${principal} = '${EVERYONE}'
   OR EXISTS (SELECT 1 FROM accounts WHERE subject = ${principal} AND disabled <> ${DELETED})
   OR EXISTS (SELECT 1 FROM teams WHERE subject = ${principal}))`;
 
-/** SQL: the statements (JSON) in which allow statements have marks at the names that nobody has. An existing mark is kept. */
+/**
+ * Returns an SQL expression: the statements (JSON) with a mark at each name in allow statements that nobody has. An existing
+ * mark is kept.
+ */
 export function boundStatements(statements: string): string {
   const bound = `iif(p.value LIKE '${MARK}%' OR ${principalExists('p.value')}, p.value, '${MARK}' || p.value)`;
   return `(SELECT json_group_array(json(CASE WHEN s.value ->> 'effect' = 'allow'
@@ -47,7 +50,10 @@ export function boundStatements(statements: string): string {
       ELSE s.value END)) FROM json_each(${statements}) s)`;
 }
 
-/** Updates the index of the principals that the policy of a repository names. Must come after the policy was written. */
+/**
+ * Adds statements to the batch that update the index of the principals in a repository's policy. They must run after the policy
+ * was written.
+ */
 export function indexNames(batch: Batch, repository: string): void {
   const named = `FROM policies, json_each(statements) s, json_each(s.value, '$.principals') p
     WHERE subject = 'repository:' || :repository AND p.value NOT LIKE '${MARK}%'`;
@@ -61,12 +67,13 @@ export function indexNames(batch: Batch, repository: string): void {
   );
 }
 
-/** The maximum number of repositories that an answer or an event lists by name. */
+/** The maximum number of names of repositories in an answer or an event. */
 const LISTED_MAX = 100;
 
 /**
- * SQL: the repositories from `low` to `high` whose policies allow something to a principal from `from` to `before`. The plus
- * makes SQLite search by the principal, whom few policies name, and not by the repository: an organization can have thousands.
+ * Returns an SQL query: the repositories from `low` to `high` whose policies allow something to a principal from `from` to
+ * `before`. The plus makes SQLite search by the principal, whom few policies name, and not by the repository, because an
+ * organization can have thousands.
  */
 function allowing(from: string, before: string, low: string, high: string): string {
   return `SELECT DISTINCT n.repository FROM policy_principals n JOIN policies p ON p.subject = 'repository:' || n.repository
@@ -77,13 +84,16 @@ function allowing(from: string, before: string, low: string, high: string): stri
 
 const ALLOWING = allowing(':from', ':before', ':low', ':high');
 
-/** SQL for an event: the first repositories of an organization whose policies allow something to one subject by name. */
+/**
+ * Returns an SQL expression for an event: the first repositories of an organization whose policies allow something to one
+ * subject by name.
+ */
 export function listOfGrants(subject: string, organization: string): string {
   const repositories = allowing(subject, `${subject} || '!'`, `${organization} || '/'`, `${organization} || '0'`);
   return `(SELECT json_group_array(repository) FROM (${repositories} ORDER BY 1 LIMIT ${LISTED_MAX}))`;
 }
 
-/** SQL: the statements without everything that they allow to principals from :from to :before. The denials stay. */
+/** SQL expression: the statements, without the principals from :from to :before in allow statements. */
 const WITHOUT_GRANTS = `(SELECT json_group_array(json(CASE WHEN s.value ->> 'effect' = 'allow'
   AND json_type(s.value, '$.principals') = 'array'
     THEN json_set(s.value, '$.principals', json((SELECT json_group_array(q.value) FROM json_each(s.value, '$.principals') q
@@ -92,7 +102,7 @@ const WITHOUT_GRANTS = `(SELECT json_group_array(json(CASE WHEN s.value ->> 'eff
   WHERE s.value ->> 'effect' = 'deny' OR json_type(s.value, '$.principals') IS NOT 'array'
     OR EXISTS (SELECT 1 FROM json_each(s.value, '$.principals') q WHERE NOT (q.value >= :from AND q.value < :before)))`;
 
-/** The repositories of an organization that have a policy which names a principal and allows it at least one action. */
+/** The repositories of an organization whose policies name a principal and allow it at least one action. */
 export interface Grants {
   count: number;
   /** The first of these repositories, up to `LISTED_MAX`. */
@@ -105,8 +115,8 @@ interface GrantsRow {
 }
 
 /**
- * Reads which repositories allow something to these principals. `grantsIn` converts the result. Must come before
- * `removeGrants`.
+ * Adds a query to the batch: which repositories allow something to these principals. `grantsIn` reads the result. It must run
+ * before `removeGrants`.
  */
 export function queryGrants(batch: Batch, principals: SubjectRange, organization: string): Handle<GrantsRow> {
   return batch.query(
@@ -123,8 +133,8 @@ export function grantsIn(row: GrantsRow | null): Grants {
 }
 
 /**
- * Removes everything that the policies of an organization's repositories allow to these principals by name. This includes
- * repositories in the trash.
+ * Adds statements to the batch that remove these principals from the allow statements in the policies of an organization's
+ * repositories, including repositories in the trash.
  */
 export function removeGrants(batch: Batch, principals: SubjectRange, organization: string): void {
   const parameters = { ...principals, ...repositoriesOf(organization) };
@@ -143,7 +153,7 @@ export function removeGrants(batch: Batch, principals: SubjectRange, organizatio
          WHERE p.subject = 'repository:' || policy_principals.repository AND q.value = policy_principals.principal)`,
     parameters,
   );
-  // A principal that a policy still names is only denied something.
+  // If a policy still names the principal afterwards, it only denies something.
   batch.run(`UPDATE policy_principals SET pull = pull & ${DENIES} WHERE ${indexed}`, parameters);
 }
 
@@ -165,10 +175,7 @@ export async function grantsOf(env: Database, subject: string): Promise<Grants> 
   return { count: results[0]?.count ?? 0, repositories: results.map(({ repository }) => repository) };
 }
 
-/**
- * The facts about the caller that decide what the caller may know about people (`viewerOf`). A narrowed
- * credential may know nobody.
- */
+/** What decides which people the caller may know about (`viewerOf`). A narrowed credential may not know about anybody. */
 interface Asker {
   administrator: boolean;
   subject: string;
@@ -181,13 +188,13 @@ export interface NamedPrincipal {
   principal: string;
   found: number;
   disabled: number;
-  /** 1 if the asker and this user are members of the same organization. */
+  /** 1 if the caller and this user are members of the same organization. */
   colleague: number;
 }
 
 /**
- * Reads the principals that statements name, for `warningsOf`.
- * @param statements the statements; `null` for those of the saved policy of `subject`
+ * Adds a query to the batch that reads the principals in statements, for `warningsOf`.
+ * @param statements the statements, or `null` for those of the saved policy of `subject`
  */
 export function queryNames(
   batch: Batch,
@@ -208,8 +215,8 @@ export function queryNames(
 }
 
 /**
- * Returns warnings about the principals that a policy names. If the asker is not allowed to know whether an account exists, the
- * warning does not reveal it.
+ * Returns warnings about the principals in a policy. If the caller may not know whether an account exists, the warning does not
+ * reveal it.
  */
 export function warningsOf(named: readonly NamedPrincipal[], asker: Asker): string[] {
   return named.flatMap((one) => warningOf(one, asker) ?? []);
@@ -234,8 +241,8 @@ function warningOf({ principal, found, disabled, colleague }: NamedPrincipal, as
 }
 
 /**
- * True if the asker may know whether this name exists. Users know themselves and their colleagues, members know the teams of
- * their organization, and owners know its robots.
+ * Returns true if the caller may know whether this name exists. Users know about themselves and users of the same organization,
+ * members know the teams of their organization, and owners know its robots.
  */
 function mayKnow({ administrator, subject, belongsTo, owns }: Asker, name: string, colleague: boolean): boolean {
   if (administrator || name === subject) return true;
@@ -244,18 +251,18 @@ function mayKnow({ administrator, subject, belongsTo, owns }: Asker, name: strin
   return (name.startsWith('team:') ? belongsTo : owns).includes(organizationOf(name));
 }
 
-/** The maximum number of patterns or principals that are checked, and the maximum number of them that a warning lists. */
+/** The maximum number of patterns or principals that are checked, and the maximum number in one warning. */
 const LOOKED_AT_MAX = 100;
 const SHOWN_MAX = 5;
 
-/** The text that replaces a `*`, which turns a pattern into a name that it matches. */
+/** The text by which `*` is replaced to make a name that matches the pattern. */
 const ANYTHING = 'any-other';
 
 /**
  * Finds statements that allow push without pull. Clients such as docker request pull with every push, and check for existing
- * content before they send it. So they cannot push without the right to pull.
+ * content before they send it, so they cannot push without the right to pull.
  * @param whose whose statements they are: `identity` for a user, team, robot or trust rule; `repository` for a repository,
- *   whose statements name principals; `key` for a key, whose owner's other rights do not help
+ * whose statements name principals; `key` for a key, which is limited to its own statements
  */
 export function pushWithoutPull(statements: readonly Statement[], whose: 'identity' | 'repository' | 'key'): string[] {
   const pushing = statements.filter(({ effect, actions }) => effect === 'allow' && actions.includes('push'));
@@ -276,7 +283,7 @@ export function pushWithoutPull(statements: readonly Statement[], whose: 'identi
   ];
 }
 
-/** Makes a statement of a repository apply to any repository, for the comparison. */
+/** Returns a repository's statement as one that applies to any repository, so that it can be compared. */
 function inOne(statement: Statement, whose: string): Statement {
   return whose === 'repository' ? { ...statement, repositories: ['*'], principals: statement.principals ?? [] } : statement;
 }

@@ -1,6 +1,6 @@
 /**
- * Previews a policy: which rights each principal would gain and lose if the policy were saved. Uses the engine that decides
- * every request.
+ * Previews a policy: which rights each principal would gain and lose if the policy were saved. It uses the policy engine that
+ * decides on every request.
  */
 import type { Database } from '../../events/batch.ts';
 import { prepare } from '../../events/sql.ts';
@@ -15,7 +15,10 @@ import { requireWithinOrganization } from './policies.ts';
 import { shownPrincipal } from './policy-names.ts';
 import { groupByName, knowsOf, seen, statementsOfRepositories, type Viewer, viewerOf } from './viewer.ts';
 
-/** The maximum number of pairs of a caller and a repository that one preview compares. It fits into a Worker's CPU time. */
+/**
+ * The maximum number of pairs of a caller and a repository that one preview compares. More pairs would exceed a Worker's CPU
+ * time.
+ */
 const PAIRS_MAX = 400;
 /** The maximum number of pattern comparisons in one preview. */
 const PREVIEW_COMPARISONS_MAX = 2 * COMPARISONS_MAX;
@@ -31,7 +34,7 @@ export interface Difference {
 
 interface Right {
   action: RepositoryAction;
-  /** Patterns of tags. If absent, the right applies to any tag. */
+  /** Patterns of tags to which the right is limited. Absent if the right applies to any tag. */
   tags?: string[];
 }
 
@@ -69,7 +72,7 @@ function comparisonsOf(pair: Pair): number {
 function differenceOf(pair: Pair): Difference {
   const { principals, principal, repository, before, after } = pair;
   const patterns = patternsIn(pair);
-  // A tag that no pattern matches represents all other tags.
+  // One tag that no pattern matches represents all such tags.
   const tags = [OTHER_TAG, ...patterns.map((pattern) => pattern.replaceAll('*', OTHER_TAG)), null];
   const gains: Right[] = [];
   const loses: Right[] = [];
@@ -86,8 +89,8 @@ function differenceOf(pair: Pair): Difference {
 
 /**
  * Returns the rights that change for one action.
- * @param changed true if the right changes for tag `n`. 0 is any other tag, the next numbers are the patterns, and the last
- *   number is no tag
+ * @param changed returns true if the right changes for tag number `n`. 0 is any tag that no pattern matches, the next numbers
+ * are the patterns, and the last number is a request without a tag
  */
 function rightIn(action: RepositoryAction, patterns: readonly string[], changed: (n: number) => boolean): Right[] {
   if (changed(0)) return [{ action }];
@@ -100,23 +103,22 @@ const OTHER_TAG = '__any_other_tag__';
 
 interface Preview {
   changes: Difference[];
-  /** True if there was more to compare than one request may compare. */
+  /** True if the comparison is incomplete, because one request may compare only a limited number of pairs. */
   truncated: boolean;
 }
 
 interface Plan {
-  /** The statements that are saved now. */
+  /** The saved statements. */
   before: Statement[];
   after: Statement[];
-  /** The repositories to compare: those to which the statements may apply, or the one whose policy is changed. */
+  /** The repositories to compare: those to which the statements may apply, or the repository whose policy is changed. */
   repositories: string[];
 }
 
 /**
  * Compares the rights of principals before and after the change.
- * @param asker the caller, who is told only what they may know about people
- * @throws request-invalid for statements that cannot be saved, and for statements that take too many comparisons for one caller
- *   and one repository
+ * @param asker the caller, who sees only what the caller may know about people
+ * @throws request-invalid if the statements cannot be saved, or need too many comparisons for one caller and one repository
  */
 export async function previewPolicy(env: Database, subject: string, plan: Plan, asker: Authority): Promise<Preview> {
   const { before, after, repositories } = plan;
@@ -173,17 +175,20 @@ function replaced(statements: readonly Sourced[], subject: string, after: readon
 }
 
 interface Concerned {
-  /** The users and robots that the viewer may know. */
+  /** The users and robots about which the viewer may know. */
   people: string[];
-  /** Everyone, and the principals that the viewer may not know. These are compared by name alone, whether they exist or not. */
+  /**
+   * Everyone, and the principals about which the viewer may not know. They are compared by name alone, whether they exist or
+   * not.
+   */
   others: string[];
-  /** True if there are more people than one preview reads. */
+  /** True if there are more users and robots than one preview reads. */
   cut: boolean;
 }
 
 /**
- * Finds the principals to whom the statements apply. Members of a team or organization are listed only for a
- * viewer who belongs to it.
+ * Finds the principals to whom the statements apply. Members of a team or organization are listed only for a viewer who belongs
+ * to it.
  */
 async function concerned(env: Database, subject: string, statements: readonly Statement[], viewer: Viewer): Promise<Concerned> {
   const named = subject.startsWith('repository:')
@@ -201,7 +206,7 @@ async function concerned(env: Database, subject: string, statements: readonly St
   return { people: [...people].sort(), others: [...new Set(others)].sort(), cut: found.length < results.length };
 }
 
-/** Returns the people from the beginning of the list whose policies fit into one preview. */
+/** Returns the first users and robots of the list whose policies fit into one preview. */
 function fitting(rows: readonly { subject: string; bytes: number }[]): string[] {
   let room = PEOPLE_MAX_BYTES;
   const end = rows.findIndex(({ bytes }) => {
@@ -216,9 +221,9 @@ function isPerson(principal: string): boolean {
 }
 
 /**
- * SQL: people with the bytes of their policies. Selects the members of :groups, and the members of the viewer's :organizations
- * whose names are in :named. If :everyoneDenied is true, it selects all members of these organizations, and all accounts for an
- * :administrator.
+ * SQL query: users and robots with the bytes of their policies. Selects the members of :groups, and the members of the viewer's
+ * :organizations whose names are in :named. If :everyoneDenied is true, selects all members of these organizations, and for an
+ * :administrator all accounts.
  */
 const PEOPLE = `SELECT found.subject, coalesce(octet_length(statements), 0) AS bytes FROM (
     SELECT user AS subject FROM team_members WHERE team IN (SELECT value FROM json_each(:groups))

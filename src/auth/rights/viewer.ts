@@ -1,7 +1,7 @@
 /**
  * Limits what a caller may know about other people. Administrators know everything. Owners know the accounts in their
- * organizations. Members know the other members of their organizations and teams. Everybody knows themselves. An answer about
- * anybody else is derived from the name alone, so it is the same whether that account exists or not.
+ * organizations. Members know the other members of their organizations and teams. All users know themselves. An answer about
+ * anybody else is derived from the name alone, so it is the same whether or not that account exists.
  */
 import type { Database } from '../../events/batch.ts';
 import { prepare } from '../../events/sql.ts';
@@ -13,14 +13,14 @@ import type { Sourced, Statement } from '../statement.ts';
 import { authoritiesOf } from './lookup.ts';
 import { unbound } from './policy-names.ts';
 
-/** A caller, as far as it matters for what the caller may know about people. */
+/** A caller of whom it matters what the caller may know about people. */
 export interface Viewer {
-  /** Empty for a narrowed credential, which may know nobody. */
+  /** The subject of the caller. Empty for a narrowed credential, which may not know about anybody. */
   subject: string;
-  /** The id of the caller's access key, narrowed or not; `null` for another credential. */
+  /** The id of the caller's access key, narrowed or not, or `null` for another credential. */
   key: string | null;
   administrator: boolean;
-  /** The names of the organizations that the caller owns, and of those that the caller belongs to. */
+  /** The names of the organizations that the caller owns, and of those to which the caller belongs. */
   owns: readonly string[];
   belongsTo: readonly string[];
 }
@@ -34,8 +34,8 @@ export function viewerOf(authority: Authority): Viewer {
 }
 
 /**
- * True if the viewer may know everything about a principal because of its name: the viewer is the principal, or the principal
- * is a robot, team or organization of the viewer.
+ * Returns true if the viewer may know everything about a principal because of its name: the viewer is the principal, or the
+ * principal is a robot, team or organization of the viewer.
  */
 export function knowsOf({ administrator, subject, owns, belongsTo }: Viewer, principal: string): boolean {
   if (principal === EVERYONE) return false;
@@ -45,12 +45,12 @@ export function knowsOf({ administrator, subject, owns, belongsTo }: Viewer, pri
   return principal.startsWith('organization:') && belongsTo.includes(nameOf(principal));
 }
 
-/** True if the viewer may know the members of an organization or team. */
+/** Returns true if the viewer may see the members of an organization or team. */
 export function seesGroup({ administrator, belongsTo }: Viewer, group: string): boolean {
   return administrator || belongsTo.includes(group.startsWith('organization:') ? nameOf(group) : organizationOf(group));
 }
 
-/** A principal as the viewer may see it, without the statements of repositories. */
+/** A principal as far as the viewer may see it, without the statements of repositories. */
 export interface Seen {
   authority: Authority;
   /** True if nothing is hidden that affects what the principal may do. */
@@ -58,8 +58,8 @@ export interface Seen {
 }
 
 /**
- * Returns users and robots as the viewer may see them, sorted by name. If the viewer may know everything about an account that
- * does not exist, the account is left out. The other accounts are derived from their names and from their memberships in the
+ * Returns users and robots as far as the viewer may see them, sorted by name. Accounts about which the viewer may know
+ * everything are left out if they do not exist. Other accounts are derived from their names and from their memberships in the
  * viewer's organizations.
  */
 export async function seen(
@@ -80,7 +80,7 @@ export async function seen(
   return all.sort((a, b) => (a.authority.subject < b.authority.subject ? -1 : 1));
 }
 
-/** Removes the memberships that the viewer may not know, and the statements that come from them. */
+/** Removes the memberships that the viewer may not see, and the statements that come from them. */
 function withoutHidden(viewer: Viewer, authority: Authority): Seen {
   const statements = authority.statements.filter(({ from }) => !from.startsWith('repository:'));
   if (viewer.administrator || authority.subject === viewer.subject) {
@@ -122,7 +122,7 @@ async function visibleMemberships(
   return Map.groupBy(results, ({ user }) => user);
 }
 
-/** Derives the authority of a user or robot from the name and from the memberships that the viewer may know. */
+/** Derives the authority of a user or robot from the name and from the memberships that the viewer may see. */
 function byTheirName(subject: string, memberships: readonly Membership[]): Authority {
   const groups = memberships.map(({ organization, team }) => team ?? `organization:${organization}`);
   const owned = memberships.flatMap(({ organization, role }) => (role === 'owner' ? [organization] : []));
@@ -136,8 +136,8 @@ function byTheirName(subject: string, memberships: readonly Membership[]): Autho
 
 /**
  * Derives the authority of a group, or of everyone, from the name. A member of a team is also a member of its organization.
- * @param isKnown true if the viewer may know whether the group exists. If false, the answer is the same for a name that exists
- *   and one that does not
+ * @param isKnown true if the viewer may know whether the group exists. If false, the result is the same whether or not the
+ * group exists
  */
 export function groupByName(group: string, isKnown: boolean): Authority {
   const organization = group.startsWith('team:') ? [`organization:${organizationOf(group)}`] : [];
@@ -148,12 +148,12 @@ export function groupByName(group: string, isKnown: boolean): Authority {
   };
 }
 
-/** The maximum number of bytes of the policies of repositories that one question reads. */
+/** The maximum number of bytes of repositories' policies that are read for one answer. */
 const REPOSITORIES_MAX_BYTES = 512 * 1024;
 
 /**
- * Reads the policies of repositories, up to the limit of one question. The result has no entry for a repository whose policy
- * exceeded this limit, and an empty list for a repository without a policy.
+ * Reads the policies of repositories, up to `REPOSITORIES_MAX_BYTES`. The result has no entry for a repository whose policy did
+ * not fit, and an empty list for a repository without a policy.
  */
 export async function statementsOfRepositories(
   env: Database,

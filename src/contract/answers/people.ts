@@ -18,7 +18,7 @@ export const changedUserSchema = userSchema.extend({
     .describe('After disabling a user: the policies that still name them. They apply again when the user is enabled'),
 });
 
-/** The fields of a user that other members of a common organization see. */
+/** The fields of a user that users of the same organization see. */
 export const colleagueSchema = userSchema.pick({ name: true, subject: true });
 
 const invitationSchema = z.strictObject({

@@ -13,7 +13,7 @@ export const statementSchema = z.strictObject({
 
 export type ShownStatement = z.output<typeof statementSchema>;
 
-/** A statement, with the subject or role whose policy contains it. */
+/** A statement in an answer, with the subject or role (`from`) whose policy contains it. */
 export const sourceSchema = statementSchema.extend({ from: z.string() });
 
 export const warningsSchema = z.optional(z.array(z.string()));

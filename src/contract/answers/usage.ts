@@ -25,7 +25,7 @@ const stored = z.strictObject({
 
 const notCounted = z.nullable(count);
 
-/** Of all organizations and users together. */
+/** The usage of all organizations and users together. */
 export const totalUsage = z
   .nullable(stored.pick({ bytes: true, blobs: true }).extend({ staged: bytes }))
   .describe(

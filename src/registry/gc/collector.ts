@@ -1,8 +1,8 @@
 /**
- * The garbage collector. One pass goes through the whole registry, phase by phase, in slices that fit an invocation. Each
- * statement that deletes rows checks its condition again, so a slice can be repeated, and two slices can run at the same time.
- * This file contains the phases that delete references, history, pull counts and links that are no longer needed. The other
- * phases have files of their own.
+ * The garbage collector. A pass goes through the whole registry, phase by phase, in slices that are small enough for one
+ * invocation of the Worker. Each DELETE checks its condition again, so a slice can be repeated, and two slices can run at the
+ * same time. This file contains the phases that delete references, tag history, pull counts and links to blobs. The other
+ * phases are in files of their own.
  */
 import { settings } from '../../env.ts';
 import { prepare } from '../../events/sql.ts';
@@ -32,8 +32,8 @@ import { BLOBS, TOMBSTONES } from './tombstones.ts';
 import { lookOf, sweep, type Walk, type WalkRow } from './walk.ts';
 
 /**
- * The maximum number of rows of a count that is made in every pass. A larger count is made once a day. A count reads about
- * twelve rows for each blob.
+ * The maximum number of rows that counting the usage may read in every pass. If counting reads more, it is done once a day.
+ * `ROWS_PER_BLOB` estimates how many rows counting reads for each blob.
  */
 const CHEAP_COUNT = 20_000;
 const ROWS_PER_BLOB = 12;
@@ -45,8 +45,8 @@ interface LastCount {
 }
 
 /**
- * Counts the usage of namespaces. This is the last phase, so that it counts what is left. If the count fails, the next pass
- * repeats it.
+ * The phase that counts the storage usage of namespaces. It is the last phase, so that it counts only what the other phases
+ * left. If counting fails, the next pass repeats it.
  */
 const USAGE: Phase<LastCount> = {
   start: [],
@@ -69,14 +69,14 @@ const USAGE: Phase<LastCount> = {
 };
 
 /**
- * The number of days for which pull counts are kept. Lifecycle rules need only the day of the last pull, and the newest row of
- * an image is kept as long as the image.
+ * The number of days for which pull counts are kept. Lifecycle rules need only the day of the last pull, and the newest count
+ * of an image is kept as long as the image.
  */
 const PULL_DAYS = 90;
 
 /**
- * Returns a phase that deletes the rows of a walk. The number of deleted rows is added to the field `counted` of the report, if
- * given.
+ * Returns a phase that deletes the rows that a walk finds. The phase adds the number of deleted rows to the field `counted` of
+ * the report, unless `counted` is `null`.
  */
 function sweeping(
   start: Phase['start'],
@@ -96,8 +96,8 @@ function sweeping(
 }
 
 /**
- * Deletes the references of trashed manifests that have been purged. The walk finds them in their table and not through the
- * manifest's document, so a damaged document does not matter.
+ * Deletes references of manifests that were purged from the trash. The references are found in their own table and not in the
+ * manifest's document, so a damaged document does no harm.
  */
 const REFERENCES = sweeping(
   ['', 0, ''],
@@ -110,7 +110,7 @@ const REFERENCES = sweeping(
   rebalanceBlobs,
 );
 
-/** Deletes old points of the tag history. The newest point of a tag is kept while the tag exists or its name is reserved. */
+/** Deletes old rows of the tag history. The newest row of a tag is kept while the tag exists or its name is reserved. */
 const HISTORY = sweeping(
   [0, '', 0],
   (env) => ({
@@ -127,7 +127,7 @@ const MANIFEST_IS_PURGED = `NOT EXISTS (SELECT 1 FROM manifests WHERE ${SAME_MAN
     AND NOT EXISTS (SELECT 1 FROM trashed_manifests WHERE ${SAME_MANIFEST})`;
 
 /**
- * Deletes old pull counts. The newest row of an image is kept as long as the image, because it has the day of the last pull.
+ * Deletes old pull counts. The newest count of an image is kept as long as the image, because it has the day of the last pull.
  */
 const PULLS = sweeping(
   [0, '', 0],
@@ -140,7 +140,7 @@ const PULLS = sweeping(
   'pulls',
 );
 
-/** Deletes the days of the last HEAD request for manifests that have been purged. */
+/** Deletes the records of the last HEAD request of manifests that were purged. */
 const CHECKS = sweeping(
   [0, ''],
   () => ({ table: 'manifest_checks', key: ['repository_id', 'digest'], condition: MANIFEST_IS_PURGED }),
@@ -148,8 +148,8 @@ const CHECKS = sweeping(
 );
 
 /**
- * Deletes links to blobs if no manifest of the repository references the blob, in the trash or outside, and no lease protects
- * the link (invariant 4).
+ * Deletes links between a repository and a blob if no manifest of the repository references the blob, not even one in the
+ * trash, and no lease protects the link (invariant 4).
  */
 const LINKS = sweeping(
   ['', 0],
@@ -164,7 +164,7 @@ const LINKS = sweeping(
   rebalanceBlobs,
 );
 
-/** The phases in the order in which they run. Each phase makes rows superfluous that a later phase deletes. */
+/** The phases in the order in which they run. A phase can make rows superfluous that a later phase deletes. */
 const PHASES = [
   ['trash', TRASH],
   ['repositories', REPOSITORIES],
@@ -183,24 +183,24 @@ const NOTHING_DONE: GcReport = { purged: 0, history: 0, pulls: 0, links: 0, blob
 export interface Collected {
   /** True if the pass is finished. */
   ended: boolean;
-  /** The phase that the next slice continues, or `null` at the end of the pass. */
+  /** The phase with which the next slice continues, or `null` at the end of the pass. */
   phase: string | null;
-  /** The report of the whole pass so far. */
+  /** The totals of the pass up to now. */
   report: GcReport;
 }
 
-/** The numbers of rows that the job may still read and write today. */
+/** The numbers of rows that the garbage collector may still read and write today (`background/budget.ts`). */
 interface RowsLeft {
   rowsRead: number;
   rowsWritten: number;
 }
 
-/** The number of steps without a write after which the progress is saved. */
+/** The number of steps without a write after which the cursor of the pass is saved. */
 const SAVED_AFTER = 5;
 
 /**
- * Runs one slice of the running pass, or of a new pass. A new pass first reads the first rows of all phases in one batch,
- * because there is usually nothing to do.
+ * Runs one slice of the running pass, or starts a new pass. A new pass reads the first rows of all phases in one batch. Usually
+ * there is nothing to delete, and the pass ends with this one call.
  */
 export async function collectSlice(
   env: Stores,
@@ -232,8 +232,8 @@ export async function collectSlice(
 }
 
 /**
- * Runs steps until the budget is used up. `pass.cursor` is moved after each step. At least one step runs, even if the first
- * reads have used up the budget; otherwise the pass might never end.
+ * Runs steps until the budget of the slice is used up. Advances `pass.cursor` after each step. At least one step runs, even if
+ * the first reads used up the budget; otherwise the pass might never end.
  */
 async function runSteps(slice: Slice, pass: Pass<GcReport>): Promise<Cursor | null> {
   let looks = isBeginning(pass.cursor) ? await firstLooks(slice) : new Map<string, unknown[]>();
@@ -242,7 +242,7 @@ async function runSteps(slice: Slice, pass: Pass<GcReport>): Promise<Cursor | nu
     const written = slice.spent.rowsWritten;
     const next = await stepOf(slice, pass.cursor, looks.get(pass.cursor.phase));
     if (next === null) return null;
-    // The rows that were read at the beginning are valid as long as nothing was written.
+    // The rows that `firstLooks` read stay valid until a step writes, or until a phase needs a second step.
     if (slice.spent.rowsWritten > written || next.phase === pass.cursor.phase) looks = new Map();
     unsaved += slice.spent.rowsWritten > written ? SAVED_AFTER : looks.size > 0 ? 0 : 1;
     pass.cursor = next;
@@ -262,7 +262,10 @@ async function stepOf(slice: Slice, { phase, after }: Cursor, looked: unknown[] 
   return next ? { phase, after: next } : beginning(at + 1);
 }
 
-/** Reads the rows that the first step of each phase would find now. @returns the rows by the name of the phase */
+/**
+ * Reads, for each phase, the rows with which its first step begins.
+ * @returns the rows, by the name of the phase
+ */
 async function firstLooks(slice: Slice): Promise<Map<string, unknown[]>> {
   const looks = PHASES.flatMap(([name, phase]) => {
     const look = phase.look(slice.env, phase.start);

@@ -1,4 +1,4 @@
-/** The checks of `fsck`, one for each table. Each finding says what is wrong and has a remedy. */
+/** The checks of `fsck` (`fsck.ts`), one for each table. Each finding says what is wrong and how to repair it. */
 import { prepare } from '../../events/sql.ts';
 import { algorithmOf, type Digest, digestOf } from '../../oci/digest.ts';
 import { jsonBytes } from '../../oci/json.ts';
@@ -24,22 +24,22 @@ export interface Check {
 
 interface Step {
   start: Key;
-  /** Adds its findings to `check`. Returns the key after which the next step begins, or `null` at the end. */
+  /** Runs one step and adds findings to `check`. Returns the key with which the next step begins, or `null` at the end. */
   look(check: Check, after: Key): Promise<Key | null>;
 }
 
-/** The maximum number of matching rows in one step. A second query reads the details of these rows. */
+/** The maximum number of faulty rows in one step. A second query reads the details of these rows. */
 const DESCRIBED_MAX = 20;
-/** The number of characters after which a step reads no further document. */
+/** The number of characters after which a step stops reading manifests. */
 const DOCUMENTS_MAX = 1_000_000;
-/** The maximum number of bytes of findings about blobs in one step, so that a whole page stays below 1 MiB. */
+/** The maximum number of bytes of findings about blobs in one step, so that an answer stays below 1 MiB. */
 const BLOBS_MAX_BYTES = 256 * 1024;
 const REPOSITORIES_NAMED = 50;
-/** The maximum number of manifests that are visited in the search for manifests and tags that need a missing blob. */
+/** The maximum number of manifests to visit in the search for manifests and tags that need a missing blob. */
 const ANCESTORS_MAX = 2000;
 const TAGS_NAMED = 5;
 
-/** Returns a step that walks a table. The query `sql` reads the details of the matching rows, whose keys are in `:keys`. */
+/** Returns a check that walks a table for faulty rows. The query `sql` reads the details of these rows (keys in `:keys`). */
 function walking<Row>(
   of: Walk,
   start: Key,
@@ -71,7 +71,7 @@ const SCRUB: Step = {
 
 interface MissingBlob {
   digest: Digest;
-  /** The repository that has the blob, or `null` if no repository has it. */
+  /** A repository that contains the blob, or `null` if no repository contains it. */
   repository: string | null;
   /** The number of manifests that need the blob. */
   needed: number;
@@ -80,7 +80,7 @@ interface MissingBlob {
 
 const MISSING_BLOBS: Walk = { table: 'blobs', key: ['digest'], condition: 'x.missing_since IS NOT NULL' };
 
-/** Reports blobs whose bytes are missing, as many as fit into the page. */
+/** The check that reports blobs whose bytes are missing or damaged. A step reports as many as fit into one answer. */
 const BLOBS: Step = {
   start: [''],
   async look(check, after) {
@@ -100,7 +100,7 @@ const BLOBS: Step = {
   },
 };
 
-/** Returns the first findings of one blob and the number of the others: a blob may be in thousands of repositories. */
+/** Returns the first findings of one blob, and a finding with the number of the others. There may be thousands. */
 function firstOf(findings: Finding[], digest: Digest): Finding[] {
   if (findings.length <= REPOSITORIES_NAMED) return findings;
   const more = findings.length - REPOSITORIES_NAMED;
@@ -109,7 +109,7 @@ function firstOf(findings: Finding[], digest: Digest): Finding[] {
   return [...findings.slice(0, REPOSITORIES_NAMED), { digest, problem, remedy }];
 }
 
-/** Returns one finding for each repository that has a blob, with the manifests and tags that need the blob. */
+/** Returns a finding for each repository with a missing blob. It names the manifests and tags that need the blob. */
 async function findingsOfBlobs(check: Check, digests: Digest[]): Promise<Finding[]> {
   const rows = await read<MissingBlob>(
     check,
@@ -160,7 +160,7 @@ interface DocumentRow {
   trashed: number;
 }
 
-/** Reads and hashes the documents that are stored in the database. No other job checks them. */
+/** The check that reads and hashes the manifests whose document is stored in D1. The scrub job checks only R2 objects. */
 const MANIFESTS: Step = {
   start: [0, ''],
   async look(check, [repositoryId = 0, digest = '']) {
@@ -212,7 +212,7 @@ interface ReferenceRow {
   object_key: string | null;
 }
 
-/** Reports references whose parent or child does not exist. Foreign layers may be absent. */
+/** The check that reports references whose parent or child does not exist. Foreign layers may be absent. */
 const REFERENCES = walking<ReferenceRow>(
   {
     table: 'manifest_references',
@@ -240,7 +240,7 @@ const REFERENCES = walking<ReferenceRow>(
   },
 );
 
-/** True if the parent's document requires the child, or cannot be read. */
+/** Returns true if the parent's document requires the child, or if the document cannot be read. */
 async function isRequired(env: Stores, { child, media_type, content, object_key }: ReferenceRow): Promise<boolean> {
   const text = content ?? (object_key ? await readText(env, object_key) : null);
   if (text === null || !media_type || !isManifestMediaType(media_type)) return true;
@@ -269,7 +269,7 @@ const TAGS = walking<{ repository: string | null; tag: string; digest: Digest }>
 
 const TRASHED = `SELECT 1 FROM trashed_manifests m
   WHERE m.repository_id = x.repository_id AND m.object_key IS NOT '' AND m.digest`;
-/** Reports trash entries that cannot be restored. A tag can be restored if its manifest exists or is in the trash. */
+/** The check that reports trash entries that cannot be restored, for example tags whose manifest does not exist. */
 const TRASH = walking<{ repository: string | null; kind: 'tag' | 'manifest'; name: string; digest: Digest | null }>(
   {
     table: 'trash',

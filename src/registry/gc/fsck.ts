@@ -1,17 +1,17 @@
 /**
- * `fsck` reports inconsistencies in the registry, each as a sentence with a remedy. It only reads. It goes through each table
- * in the order of its primary key, some hundred rows per call. It does not read R2, but reports the findings of the scrub,
- * which does.
+ * `fsck` reports inconsistencies of the registry. Each finding is a sentence with a remedy. `fsck` changes nothing. It reads
+ * each table in the order of its primary key, some hundred rows per call. It does not read R2, but repeats the findings of the
+ * scrub job, which does.
  */
 import { type Check, type Finding, STEPS } from './fsck-checks.ts';
 import { type Cursor, isExhausted, type Key, NOTHING_SPENT, type Stores } from './passes.ts';
 
-/** The number of findings after which a page ends. */
+/** The number of findings after which a page of findings ends. */
 const FINDINGS_MAX = 100;
 
 /**
- * Returns one page. A page may be empty although more pages follow.
- * @param from `next` of the previous page, or `null` for the first page
+ * Returns one page of findings. A page may be empty although more pages follow.
+ * @param from the `next` of the previous page, or `null` for the first page
  */
 export async function fsck(env: Stores, from: Cursor | null): Promise<{ items: Finding[]; next: Cursor | null }> {
   const check: Check = { env, spent: { ...NOTHING_SPENT }, findings: [] };
@@ -29,7 +29,7 @@ function beginning(at: number): Cursor | null {
   return entry ? { phase: entry[0], after: entry[1].start } : null;
 }
 
-/** True if `fsck` can have returned this cursor. */
+/** Returns true if `fsck` can have returned this cursor. Callers send cursors back, so they may be forged. */
 export function isFsckCursor({ phase, after }: Cursor): boolean {
   const start = STEPS.find(([name]) => name === phase)?.[1].start;
   return start?.length === after.length && start.every((part, n) => typeof part === typeof after[n]);

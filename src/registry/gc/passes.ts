@@ -1,9 +1,10 @@
 /**
- * Stores the progress of a job that goes through the whole registry in slices, in one row of `maintenance` per job. A slice is
- * saved by compare-and-swap. If two slices run at the same time, both do their work, which is idempotent, but only the report
- * of the slice that saves first is kept.
+ * Stores the progress of background jobs that go through the whole registry. Such a job runs as passes. A pass consists of
+ * slices, each in an invocation of its own. The table `maintenance` has one row per job. The progress is saved by
+ * compare-and-swap: if two slices run at the same time, both do their work, which is idempotent, but only the report of the
+ * slice that saves first is kept.
  *
- * Each slice has a budget, from which every database call is deducted. It fits an invocation on the free plan (D1, "Limits": 50
+ * Each database call is deducted from the budget of the slice. The budget fits an invocation on the free plan (D1, "Limits": 50
  * statements per invocation, 5,000,000 rows read and 100,000 rows written per day).
  */
 import type { Env, Vars } from '../../env.ts';
@@ -31,7 +32,7 @@ export interface Pass<R> {
   version: number;
 }
 
-/** Returns the running pass of a job, or begins a new pass. */
+/** Returns the running pass of a job. Starts a new pass if none is running. */
 export async function openPass<R>(env: Reading, job: Job, first: Cursor, report: R): Promise<Pass<R>> {
   const [, found] = await env.DB.batch<{ cursor: string; report: string; version: number }>([
     prepare(
@@ -49,10 +50,10 @@ export async function openPass<R>(env: Reading, job: Job, first: Cursor, report:
 }
 
 /**
- * Saves the progress of a slice. Called after each step that changed something, because an invocation can be killed at any
- * moment.
+ * Saves the progress of a slice. Jobs call this after each step that changed something, because an invocation can be killed at
+ * any moment.
  * @param cursor the position at which the next slice continues, or `null` if the pass is finished
- * @returns false if another slice has saved its progress since. The caller must stop in this case
+ * @returns false if another slice of the same pass saved its progress first. The caller must then stop
  */
 export async function savePass<R>(env: Reading, pass: Pass<R>, cursor: Cursor | null): Promise<boolean> {
   const { job, report, version } = pass;
@@ -69,7 +70,7 @@ export async function savePass<R>(env: Reading, pass: Pass<R>, cursor: Cursor | 
   return saved;
 }
 
-/** Returns a statement that yields a row if a pass of the job is running. */
+/** Returns a SELECT that yields a row if a pass of the job is running. */
 export function runningPass(env: Reading, job: Job): D1PreparedStatement {
   return prepare(env, "SELECT 1 FROM maintenance WHERE job = :job AND cursor <> ''", { job });
 }
@@ -89,7 +90,7 @@ export async function getPasses<R>(env: Reading, job: Job): Promise<Passes<R>> {
   return { running: { ...(JSON.parse(row.report) as R), startedAt: row.started_at, phase }, finished };
 }
 
-/** The maximum number of problems in a report. The log has all of them. */
+/** The maximum number of problems in a report. The Worker's log has all of them. */
 const MAX_PROBLEMS = 50;
 
 export function noteProblem({ problems }: { problems: string[] }, problem: string): void {
@@ -112,8 +113,9 @@ export interface Budget {
 export const NOTHING_SPENT: Budget = { statements: 0, rowsRead: 0, rowsWritten: 0 };
 
 /**
- * The budget of a slice. Once one of these numbers is reached, no further step begins. A step costs up to 17 statements, 3,000
- * rows read and 500 rows written. There are 144 slices a day, which leave most of the free plan's daily limits to users.
+ * The default budget of a slice. Once one of these numbers is reached, no further step begins. A step costs up to 17
+ * statements, 3,000 rows read and 500 rows written. There are 144 slices a day, so users have most of the free plan's daily
+ * limits.
  */
 export const SLICE_BUDGET: Budget = { statements: 20, rowsRead: 10_000, rowsWritten: 300 };
 
@@ -135,7 +137,7 @@ export interface GcReport {
   problems: string[];
 }
 
-/** Adds the steps of other modules to the batch that deletes the last rows of a purged repository. */
+/** Adds statements of other modules to the batch that deletes the last rows of a purged repository. */
 export type AlsoPurge = (batch: Batch, repositoryId: number) => void;
 
 export interface Slice {
@@ -143,20 +145,20 @@ export interface Slice {
   report: GcReport;
   spent: Budget;
   budget: Budget;
-  /** The number of rows that the job may still read today. */
+  /** The number of rows that the job may still read today (`background/budget.ts`). */
   rowsLeftToday: number;
   alsoPurge: AlsoPurge;
 }
 
 /**
- * One kind of work, done in steps. A step first reads the rows after a key (`look`), then changes them (`act`). The two are
- * separate functions, so that a pass can read the first rows of all phases in one batch.
+ * A kind of work of the garbage collector, done in steps. A step first reads the rows after a key (`look`) and then changes
+ * them (`act`). These are two functions, so that a new pass can read the first rows of all phases in one batch.
  */
 export interface Phase<Row = unknown> {
   start: Key;
-  /** Returns the statement that reads the rows, or `null` if there is nothing to do. */
+  /** Returns the statement that reads the rows of a step, or `null` if there is nothing to do. */
   look(env: Stores, after: Key): D1PreparedStatement | null;
-  /** Changes the rows. Returns the key after which the next step begins, or `null` at the end. */
+  /** Changes the rows that `look` read. Returns the key after which the next step begins, or `null` at the end of the phase. */
   act(slice: Slice, rows: Row[], after: Key): Promise<Key | null>;
 }
 
@@ -164,7 +166,7 @@ export function isExhausted({ spent, budget = SLICE_BUDGET }: { spent: Budget; b
   return spent.statements >= budget.statements || spent.rowsRead >= budget.rowsRead || spent.rowsWritten >= budget.rowsWritten;
 }
 
-/** Runs several reading statements. They are one call to D1 and count as one statement. */
+/** Runs several SELECT statements in one D1 call. They are deducted from the budget as one statement. */
 export async function readAll(
   { env, spent }: Pick<Slice, 'env' | 'spent'>,
   statements: D1PreparedStatement[],
@@ -184,8 +186,8 @@ export async function read<T>({ spent }: { spent: Budget }, statement: D1Prepare
 }
 
 /**
- * Commits a batch. Returns `null` if a concurrent change caused the refusal `overtaken`. A later step then reads the rows
- * again.
+ * Commits a batch. Returns `null` if the batch fails with `overtaken`, that is, if another request changed the same rows
+ * meanwhile. A later step then reads the rows again.
  */
 export async function write({ spent }: Slice, batch: Batch): Promise<Results | null> {
   spent.statements += batch.size;

@@ -1,7 +1,8 @@
 /**
- * Purges entries of the trash whose retention is over. A tag or a manifest is deleted at once. A repository is first marked as
- * purging and can no longer be restored. Then its content is deleted table by table, in slices. Its trash row is deleted last,
- * so an interrupted purge is resumed. Later phases delete references of purged manifests and links to blobs.
+ * The phase of the garbage collector that purges trash entries whose retention time is over. A tag or manifest is purged at
+ * once. A repository is first marked as purging, and from then on cannot be restored. Then its rows are deleted table by table,
+ * in slices. Its trash entry is deleted last, so a later slice resumes an interrupted purge. Later phases delete the references
+ * of purged manifests and the links to blobs.
  */
 import { settings } from '../../env.ts';
 import { type Batch, type Database, type Handle, newBatch } from '../../events/batch.ts';
@@ -20,7 +21,7 @@ interface TrashKey {
   name: string;
 }
 
-/** Trash entries of the same kind and the same repository. */
+/** Trash entries of the same kind in the same repository. */
 interface Group {
   repositoryId: number;
   kind: TrashKey['kind'];
@@ -40,20 +41,23 @@ interface Row {
 
 const DAY = 24 * 60 * 60;
 const STEP = 50;
-/** The maximum number of groups in a step. Each group takes one batch. */
+/** The maximum number of groups in one step. Each group is purged by one batch. */
 const GROUPS_MAX = 4;
 
-/** An SQL condition that is true if the repository of the row `t` is deleted. Another repository may have the same name. */
+/**
+ * SQL condition: the repository of the trash row `t` no longer exists. Another repository may have the same name, so the
+ * condition compares ids.
+ */
 const REPOSITORY_IS_GONE = 'NOT EXISTS (SELECT 1 FROM repositories r WHERE r.id = t.repository_id)';
 
 /**
- * An SQL condition on a trash row `t`: it is in the group, was deleted at least `:age` seconds ago, and is not being purged
- * yet.
+ * SQL condition on a trash row `t`: the row is in the group, was deleted at least `:age` seconds ago, and is not yet being
+ * purged.
  */
 const IS_DUE = `t.repository_id = :repository_id AND t.kind = :kind AND t.name IN (SELECT value FROM json_each(:names))
   AND t.deleted_at <= unixepoch() - :age AND t.purging = 0`;
 
-/** The phase that purges entries whose retention is over, beginning with the oldest. */
+/** The phase that purges trash entries whose retention time is over, the oldest first. */
 export const TRASH: Phase<Row> = {
   start: [0, 0, '', ''],
   look(env, [deletedAt = 0, repositoryId = 0, kind = '', name = '']) {
@@ -85,7 +89,7 @@ function keyOf({ deleted_at, repository_id, kind, name }: Row): Key {
   return [deleted_at, repository_id, kind, name];
 }
 
-/** Groups the rows, from the first one on, and stops before a row that would need more than `GROUPS_MAX` groups. */
+/** Groups the first rows. Stops before a row that would need more than `GROUPS_MAX` groups. */
 function grouped(rows: Row[]): { groups: Group[]; taken: Row[] } {
   const groups = new Map<string, Group>();
   const taken: Row[] = [];
@@ -101,15 +105,18 @@ function grouped(rows: Row[]): { groups: Group[]; taken: Row[] } {
 }
 
 /**
- * Returns the subject of the event: the repository, or its organization if the repository is deleted. Subscribers of a new
- * repository with the same name must not receive events about the deleted one.
+ * Returns the subject of the event: the repository, or its organization if the repository no longer exists. The event must not
+ * name the deleted repository, because subscribers of a new repository with the same name would receive the event.
  */
 function aboutOf({ repository, is_gone }: Pick<Row, 'repository' | 'is_gone'>): string {
   if (is_gone === 0) return repository;
   return repository.includes('/') ? `organization:${repository.split('/', 1)[0]}` : '';
 }
 
-/** Adds the steps that purge those entries of the group that are due. @returns a handle of their names */
+/**
+ * Adds statements to the batch that purge the entries of the group whose retention time is over.
+ * @returns a handle of the names of the purged entries
+ */
 function purgeGroup(
   batch: Batch,
   { repositoryId, kind, names, about }: Group,
@@ -144,9 +151,9 @@ function purgeGroup(
 }
 
 /**
- * Purges one entry before its retention is over. The entry can no longer be restored. The collector's next pass deletes the
- * content that only this entry kept.
- * @returns false if the entry does not exist
+ * Purges one trash entry before its retention time is over. The entry cannot be restored afterwards. The next pass of the
+ * garbage collector deletes the content that only this entry kept.
+ * @returns false if there is no such entry
  */
 export async function purgeEntry(env: Database, { repositoryId, kind, name }: TrashKey, by: Actor): Promise<boolean> {
   const row = await prepare(
@@ -165,7 +172,7 @@ interface Table {
   name: string;
   /** The columns that identify a row within its repository. */
   key: string;
-  /** An SQL condition that selects the rows of repository `:id` to delete. */
+  /** SQL condition: the rows of repository `:id` to delete. */
   rows: string;
 }
 
@@ -224,15 +231,15 @@ export const REPOSITORIES: Phase<TrashedRepository> = {
   },
 };
 
-/** An SQL condition that is true if the repository `:id` does not exist and can no longer be restored. */
+/** SQL condition: the repository `:id` does not exist and can no longer be restored from the trash. */
 const IS_PURGED = `NOT EXISTS (SELECT 1 FROM repositories WHERE id = :id)
   AND EXISTS (SELECT 1 FROM trash WHERE repository_id = :id AND kind = 'repository' AND purging = 1)`;
 
 const hasRows = ({ name, rows }: Table) => `EXISTS (SELECT 1 FROM ${name} WHERE ${rows})`;
 
 /**
- * Runs one step. Returns false if rows of the repository may be left. If a concurrent change refuses the last batch, the next
- * pass continues.
+ * Runs one step of the purge of a repository. Returns false if the repository may still have rows. If another request makes the
+ * last batch fail, the next pass continues the purge.
  */
 async function purgeRepository(slice: Slice, { repository_id: id, repository }: TrashedRepository): Promise<boolean> {
   const { env } = slice;
@@ -247,7 +254,7 @@ async function purgeRepository(slice: Slice, { repository_id: id, repository }: 
   batch.require('overtaken', [IS_PURGED, ...TABLES.map((table) => `NOT ${hasRows(table)}`)].join(' AND '), { id });
   for (const table of SINGLES) batch.run(`DELETE FROM ${table} WHERE repository_id = :id`, { id });
   batch.run("DELETE FROM trash WHERE repository_id = :id AND kind = 'repository'", { id });
-  // From now on the repository's id belongs to no namespace, so its remaining links are not counted. No index finds them by id.
+  // From now on the repository's id belongs to no namespace, so the links to blobs that are left do not count as usage.
   recountLimited(batch, organizationAbout(repository));
   slice.alsoPurge(batch, id);
   await write(slice, batch);
@@ -255,8 +262,9 @@ async function purgeRepository(slice: Slice, { repository_id: id, repository }: 
 }
 
 /**
- * Deletes up to `CHUNK` rows of a table, and makes tombstones for their R2 objects in the same batch. @returns the number of
- * deleted rows
+ * Deletes up to `CHUNK` rows of a table. The same batch writes tombstones for the R2 objects of the rows, so that the objects
+ * are deleted later.
+ * @returns the number of deleted rows
  */
 async function purgeFrom(slice: Slice, id: number, { name, key, rows }: Table): Promise<number> {
   const chunk = `SELECT ${key} FROM ${name} WHERE ${rows} ORDER BY ${key} LIMIT ${CHUNK}`;

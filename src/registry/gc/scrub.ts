@@ -1,8 +1,8 @@
 /**
- * The scrub compares the objects in the bucket with the rows that name them. Keys and rows have the same order, so both can be
- * read side by side. Content whose object is missing, or has another size, checksum or (with `SCRUB=hash`) other bytes, is
- * marked as absent. An object that no row names is deleted as soon as no request can still write a row that names it. A slice
- * makes few listings of the bucket, because a listing is a paid operation.
+ * The scrub job compares the R2 objects in the bucket with the D1 rows that name them. R2 keys and rows are read in the same
+ * order, page by page. Content counts as absent if its object is missing or has another size, another checksum or, with
+ * `SCRUB=hash`, other bytes. An object that no row names is deleted once it is so old that no request can still write a row for
+ * it. A slice lists the bucket only a few times, because listing is a paid R2 operation.
  */
 import { settings } from '../../env.ts';
 import { type Batch, type Database, newBatch } from '../../events/batch.ts';
@@ -16,7 +16,7 @@ import { type Cursor, messageOf, noteProblem, openPass, type Stores, savePass } 
 import { isNamed } from './tombstones.ts';
 
 export interface ScrubReport {
-  /** The number of objects that a row names and in which no fault was found. */
+  /** The number of objects without a fault that a row names. */
   objects: number;
   /** The number of objects whose bytes were read and hashed, and their total size in bytes. */
   hashed: number;
@@ -30,22 +30,19 @@ export interface ScrubReport {
 
 const NOTHING_FOUND: ScrubReport = { objects: 0, hashed: 0, bytes: 0, missing: 0, damaged: 0, orphans: 0, problems: [] };
 
-/**
- * The maximum number of objects in a page. A comparison takes CPU time, of which the free plan has 10 ms; each hash takes a
- * subrequest.
- */
+/** The maximum number of objects in a page, by the value of the setting `SCRUB`. Hashing takes one subrequest per object. */
 const PAGE = { checksums: 500, hash: 25 };
-/** The maximum number of objects of a page that are checked one by one because they seem to be missing or damaged. */
+/** The maximum number of suspects (objects that seem to be missing or damaged) that are checked again in a page. */
 const SUSPECTS_MAX = 50;
 /** The number of objects after which a slice ends. The last page of a key range is short, so a slice may have several pages. */
 const SLICE = { checksums: 250, hash: 50 };
-/** The number of hashed bytes after which a page reads no further object. A slice ends after twice as many. */
+/** The number of hashed bytes after which a page reads no further object. A slice ends after twice as many bytes. */
 const HASHED_MAX = 64 * 1024 * 1024;
-/** The maximum number of seconds between the moment when a request stores an object and the moment when it writes the row. */
+/** The maximum number of seconds between a request's upload to R2 and its write of the row. */
 const PUBLISHED_WITHIN = 60 * 60;
 /**
- * If no row names most objects of a page, and these are more than this number, none of them is deleted, because the binding of
- * the bucket or the database is probably wrong.
+ * A safety limit. If no row names most of the objects of a page, and they are more than this number, none of them is deleted.
+ * Probably the binding of the bucket or of the database is wrong.
  */
 const MOSTLY_ORPHANS_MAX = 10;
 /** A string that sorts after every key of the bucket. */
@@ -56,7 +53,7 @@ interface Scrubbed {
   report: ScrubReport;
 }
 
-/** Runs one slice of the running pass, or of a new pass. @param now milliseconds since the epoch */
+/** Runs one slice of the running pass, or starts a new pass. @param now milliseconds since the epoch */
 export async function scrubSlice(env: Stores, now: number): Promise<Scrubbed> {
   const pass = await openPass<ScrubReport>(env, 'scrub', beginning(0) as Cursor, NOTHING_FOUND);
   const { report } = pass;
@@ -73,12 +70,12 @@ export async function scrubSlice(env: Stores, now: number): Promise<Scrubbed> {
   return { ended: cursor === null, report };
 }
 
-/** The number of objects that were compared with their rows. */
+/** Returns the number of objects that were compared with their rows up to now. */
 function checkedIn({ objects, missing, damaged }: ScrubReport): number {
   return objects + missing + damaged;
 }
 
-/** Scrubs one page of a key range. Returns the cursor of the next page, or `null` at the end of the last range. */
+/** Scrubs one page of a key range. Returns the cursor of the next page, or the end of the pass after the last range. */
 async function scrubStep(env: Stores, { phase, after }: Cursor, report: ScrubReport, now: number): Promise<Cursor | null> {
   const range = KEY_RANGES[phase];
   const end = range ? await scrubPage(env, range, String(after[0]), report, now) : END;
@@ -91,8 +88,8 @@ function beginning(at: number): Cursor | null {
 }
 
 /**
- * Scrubs a page and returns the last key that was compared. The rows are read after the listing, so every listed object that
- * was published meanwhile has its row.
+ * Scrubs one page and returns the key of the last object that was compared. The rows are read after the objects are listed, so
+ * a listed object that was published meanwhile has its row.
  */
 async function scrubPage(env: Stores, range: KeyRange, after: string, report: ScrubReport, now: number): Promise<string> {
   const { objects, more } = await listObjects(env, range.prefix, after, PAGE[settings(env).scrub]);
@@ -116,7 +113,8 @@ async function scrubPage(env: Stores, range: KeyRange, after: string, report: Sc
 }
 
 /**
- * Compares an object with its row. R2 has no checksum of an object that was uploaded in parts, so only its size is compared.
+ * Compares an object with its row. Returns the fault, or `null`. R2 has no whole-object checksum after a multipart upload, so
+ * only the size of such an object is compared.
  */
 function faultOf({ digest, size, object_key: key }: StoredRow, object: StoredObject | null | undefined): Fault | null {
   if (!object) return { key, digest, reason: 'missing' };
@@ -125,13 +123,13 @@ function faultOf({ digest, size, object_key: key }: StoredRow, object: StoredObj
   return differs ? { key, digest, reason: 'damaged' } : null;
 }
 
-/** Returns the rows whose object is missing in the listing or differs from the row. */
+/** Returns the rows whose object is not in the listing or differs from the row. */
 function suspectsOf(rows: StoredRow[], objects: StoredObject[]): StoredRow[] {
   const byKey = new Map(objects.map((object) => [object.key, object]));
   return rows.filter((row) => faultOf(row, byKey.get(row.object_key)) !== null);
 }
 
-/** Reads the metadata of each suspect again. If a row was written after the listing, its object is not in the listing. */
+/** Reads the metadata of each suspect again, because an object that was stored after the listing is not in the listing. */
 async function checkSuspects(
   env: Stores,
   rows: StoredRow[],
@@ -148,8 +146,8 @@ async function checkSuspects(
 }
 
 /**
- * Reads and hashes objects until the page has `HASHED_MAX` bytes. An object that cannot be read is reported as a problem.
- * @returns the key of the last object that was read, or `end`
+ * Reads and hashes objects until the page reaches `HASHED_MAX` bytes. An object that cannot be read is reported as a problem.
+ * @returns the key of the last object that was hashed, or `end` if all were
  */
 async function hashAll(env: Stores, rows: StoredRow[], faults: Fault[], report: ScrubReport, end: string): Promise<string> {
   let bytes = 0;
@@ -180,8 +178,8 @@ async function mark(env: Stores, range: KeyRange, faults: Fault[], report: Scrub
 }
 
 /**
- * Deletes objects that no row names and that are old enough. The request that stores an object in one put also writes its row.
- * A multipart upload can be finished until the upload expires, so its object is kept longer.
+ * Deletes objects that are old enough and that no row names. A request that stores an object by a single put writes its row
+ * within `PUBLISHED_WITHIN`. A multipart upload can be finished until the upload expires, so its object is kept longer.
  * @param objects the number of objects on the page
  */
 async function deleteOrphans(
@@ -213,7 +211,7 @@ async function deleteOrphans(
   report.orphans += orphans.length;
 }
 
-/** A row of the database that names an object. */
+/** A D1 row that names an R2 object. */
 interface StoredRow {
   digest: Digest;
   size: number;
@@ -224,22 +222,22 @@ interface KeyRange {
   prefix: string;
   kind: 'blob' | 'manifest';
   /**
-   * Reads the rows with keys after `after` and up to `end`, without content that is known to be missing. If there are too many
-   * rows, the returned `end` is smaller.
+   * Reads the rows whose R2 keys are after `after` and up to `end`, without content that is already marked as missing. If there
+   * are too many rows, the returned `end` is a smaller key.
    */
   rows(env: Database, after: string, end: string): Promise<{ rows: StoredRow[]; end: string }>;
-  /** Adds the steps that mark the content as absent, so that the next push uploads it again. */
+  /** Adds statements to the batch that mark the content as missing, so that clients upload it again at the next push. */
   mark(batch: Batch, faults: Fault[]): void;
 }
 
-/** The maximum number of rows that are read at once. */
+/** The maximum number of rows that one query of a key range reads. */
 const ROWS = 600;
 
 interface BlobRow extends StoredRow {
   missing_since: number | null;
 }
 
-/** Blobs whose key begins with their digest. The query also yields rows of streamed blobs, which are skipped here. */
+/** The blobs whose R2 key begins with their digest. Other blobs that the query yields are skipped here. */
 const digests: KeyRange = {
   prefix: DIGESTS_PREFIX,
   kind: 'blob',
@@ -291,7 +289,7 @@ const documents: KeyRange = {
   mark: markManifests,
 };
 
-/** The key ranges by the name of the scrub's phase. */
+/** The key ranges of the bucket, by the name of the phase that scrubs the range. */
 const KEY_RANGES: Record<string, KeyRange> = { digests, streams, manifests: documents };
 
 function reachedBy(rows: StoredRow[], end: string): string {

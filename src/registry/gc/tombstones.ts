@@ -1,7 +1,7 @@
 /**
- * Deletes blobs that no repository needs. First a tombstone replaces the row of the blob. The tombstone names the blob's R2
- * object. After the grace period the object is deleted, then the tombstone. After a crash between these steps there may be an
- * object that no row names, but never a row without an object (invariant 1).
+ * Deletes blobs that no repository contains. First a tombstone replaces the D1 row of the blob. A tombstone is a row that names
+ * an R2 object to delete. After the grace period the object is deleted, and then the tombstone. A crash between these steps can
+ * leave an object without a row, but never a row without an object (invariant 1).
  */
 import { settings } from '../../env.ts';
 import { newBatch } from '../../events/batch.ts';
@@ -13,8 +13,8 @@ import { noteProblem, type Phase, type Stores, write } from './passes.ts';
 import { isAmongKeys, lookOf, matchesIn, type Walk, type WalkRow } from './walk.ts';
 
 /**
- * Returns the walk over blobs that no repository links and no trashed manifest references, and that are older than the grace
- * period (invariant 4).
+ * Returns the walk over blobs that are older than the grace period and to which no repository and no manifest in the trash
+ * refers (invariant 4).
  */
 const unneededBlobs = (env: Stores): Walk => ({
   table: 'blobs',
@@ -26,7 +26,10 @@ const unneededBlobs = (env: Stores): Walk => ({
 export const BLOBS: Phase<WalkRow> = {
   start: [''],
   look: (env, after) => lookOf(env, unneededBlobs(env), after),
-  /** Writes the event and the tombstones and deletes the rows in one batch. Each statement checks the condition again. */
+  /**
+   * Records the event, writes the tombstones and deletes the rows in one batch. Each statement checks the condition of the walk
+   * again.
+   */
   async act(slice, rows) {
     const { env, report } = slice;
     const { condition } = unneededBlobs(env);
@@ -53,7 +56,7 @@ export const BLOBS: Phase<WalkRow> = {
   },
 };
 
-/** The maximum number of tombstones in a step. R2 deletes up to 1,000 objects in one call. */
+/** The maximum number of tombstones in a step. One R2 call deletes up to 1,000 objects. */
 const STEP = 200;
 
 interface Tombstone {
@@ -89,8 +92,8 @@ export const TOMBSTONES: Phase<Tombstone> = {
 };
 
 /**
- * Returns an SQL condition that is true if a row of a blob or manifest names the object `key`. It uses indexes: a blob is found
- * by the digest in its key (`storage/keys.ts`).
+ * Returns an SQL condition: a row of a blob or manifest names the R2 object `key`. The condition uses indexes: the key of a
+ * blob contains its digest (`storage/keys.ts`), by which the row is found.
  */
 export function isNamed(key: string): string {
   const digest = `substr(${key}, 7, 6) || ':' || substr(${key}, 14, instr(substr(${key}, 14), '/') - 1)`;

@@ -1,4 +1,7 @@
-/** Walks a table in the order of its primary key, some hundred rows per step, and finds the rows that meet a condition. */
+/**
+ * Reads a table in the order of its primary key, some hundred rows per step, and selects the rows that meet a condition.
+ * Background jobs use such a walk to go through a whole table.
+ */
 import { type Batch, newBatch } from '../../events/batch.ts';
 import { prepare } from '../../events/sql.ts';
 import type { Closing } from '../usage/counting.ts';
@@ -12,9 +15,9 @@ export interface Walk {
   condition: string;
 }
 
-/** The number of rows that a step reads. */
+/** The number of rows that a step of a walk reads. */
 const STEP = 500;
-/** The maximum number of matching rows that a step returns. */
+/** The maximum number of matching rows that a step of a walk returns. Rows match if they meet the condition of the walk. */
 const MATCHES_MAX = 100;
 
 interface Matches {
@@ -25,14 +28,15 @@ interface Matches {
 }
 
 /**
- * A row that `lookOf` reads: the columns of the key, `found` (1 if the row matches), and `place` (the number of the row in the
- * step).
+ * A row that `lookOf` reads. It has the columns of the key, `found` (1 if the row meets the condition), and `place` (the number
+ * of the row in the step).
  */
 export type WalkRow = Record<string, string | number>;
 
 /**
- * Returns the statement that reads the matching rows of a step. The database evaluates the condition, because a Worker on the
- * free plan has only 10 ms of CPU time. If the step is full, its last row is returned too.
+ * Returns the statement that reads one step and yields the rows that meet the condition. The condition is evaluated by D1,
+ * because a Worker on the free plan has only 10 ms of CPU time. If the step is full, the statement also yields its last row,
+ * from which the next step continues.
  */
 export function lookOf(env: Pick<Stores, 'DB'>, { table, key, condition }: Walk, after: Key): D1PreparedStatement {
   const columns = key.join(', ');
@@ -47,7 +51,7 @@ export function lookOf(env: Pick<Stores, 'DB'>, { table, key, condition }: Walk,
   );
 }
 
-/** Returns the keys of the matching rows, and the key after which the next step begins. */
+/** Returns the keys of the rows that meet the condition, and the key after which the next step begins. */
 export function matchesIn({ key }: Walk, rows: WalkRow[], max = MATCHES_MAX): Matches {
   const keyOf = (row: WalkRow) => key.map((column) => row[column] as string | number);
   const keys = rows.filter((row) => row.found === 1).map(keyOf);
@@ -61,9 +65,9 @@ export async function walk(slice: { env: Stores; spent: Budget }, of: Walk, afte
 }
 
 /**
- * Deletes those of the rows that still meet the condition.
- * @param balance adds steps before the deletion and returns a function that adds steps after it. They update the counters of
- *   namespaces with a limit
+ * Deletes the rows that still meet the condition of the walk.
+ * @param balance adds statements to the batch that update the usage counters of namespaces with a limit. The statements run
+ * before the deletion. It returns a function that adds more statements after the deletion
  */
 export async function sweep(
   slice: Slice,
@@ -81,7 +85,7 @@ export async function sweep(
   return { swept: results?.changes(deleted) ?? 0, next };
 }
 
-/** Returns an SQL condition that is true if the row's key is in the list `:keys`. */
+/** Returns an SQL condition: the primary key of the row is in the list `:keys`. */
 export function isAmongKeys(key: string[]): string {
   return `(${key.join(', ')}) IN (SELECT ${key.map((_, n) => `value ->> ${n}`).join(', ')} FROM json_each(:keys))`;
 }

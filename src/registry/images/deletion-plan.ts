@@ -1,4 +1,4 @@
-/** Previews of deletions: what would go with the tags and manifests that somebody names, and how many bytes come back. */
+/** Previews deletions: which tags and manifests a deletion would remove, and how many bytes it would free. */
 import type { Env, Vars } from '../../env.ts';
 import { type Database, newBatch } from '../../events/batch.ts';
 import { prepare } from '../../events/sql.ts';
@@ -24,29 +24,35 @@ import { isImmutable, MUTABILITY_RULE, mutabilityOf } from '../tags/mutability.t
 type Stores = Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'> & Vars;
 
 export interface DeletionPlan {
-  /** The tags that go: those that are named, and those of the manifests that go. */
+  /** The tags to delete: the tags that the caller named, and the tags of the manifests to delete. */
   tags: (DeletedTag & { immutable: boolean })[];
-  /** Tags of signatures and the like that go with their image. */
+  /** The tags of signatures, attestations and SBOMs to delete together with their image. */
   attached: DeletedTag[];
   manifests: { digest: Digest; mediaType: string; size: number }[];
-  /** Manifests that stay although they are named: a manifest that is not to be deleted references them. */
+  /**
+   * The manifests that the caller named but that cannot be deleted, because a manifest that is not to be deleted references
+   * them.
+   */
   referenced: { digest: Digest; referencedBy: Digest }[];
-  /** Bytes that the repository no longer holds once the trash is emptied. */
+  /** The number of bytes that the repository no longer contains after the deletion, once the trash is emptied. */
   bytes: number;
-  /** Those of them that no other repository holds. */
+  /** The part of `bytes` that no other repository contains. */
   freedBytes: number;
-  /** Identifies the plan. */
+  /** The ETag of the plan. The caller sends it back to delete exactly what the plan says. */
   etag: string;
 }
 
-/** Rounds in which manifests are looked for that nothing holds any more: images of an index, and their signatures. */
+/**
+ * The maximum number of rounds of the search for orphans. A round finds manifests that only manifests of the round before
+ * reference: images of an index, then signatures of these images.
+ */
 const ROUNDS = 4;
-/** Manifests that are found in one of them. */
+/** The maximum number of orphans that one round finds. */
 const ORPHANS_MAX = 200;
 
 /**
- * SQL: manifests that a manifest of `:frontier` lists, or whose subject that is, or that a tag of `:named` names, and that
- * nothing else holds. They are not among `:gone`.
+ * SQL query: the orphans of one round. These are manifests that a manifest of `:frontier` lists, whose subject is such a
+ * manifest, or that a tag of `:named` names. No other tag or manifest needs them, and they are not in `:gone`.
  */
 const ORPHANS = `SELECT d.value FROM (
     SELECT c.value ->> 'digest' AS value FROM json_each(:frontier) f
@@ -60,8 +66,9 @@ const ORPHANS = `SELECT d.value FROM (
   WHERE d.value NOT IN (SELECT value FROM json_each(:gone)) AND NOT ${IS_HELD} LIMIT ${ORPHANS_MAX + 1}`;
 
 /**
- * Finds the manifests that nothing holds any more once this content is gone: what tags named, what indexes list, and signatures
- * of these by subject. Images of an index with a long document are not found.
+ * Finds the orphans of a deletion: the manifests that nothing needs once the given tags and manifests are deleted. These are
+ * images of a deleted tag, images of an index, and signatures whose subject is one of them. The images of an index whose
+ * document is too long for D1 are not found.
  */
 export async function orphansOf(
   env: Database,
@@ -81,9 +88,7 @@ export async function orphansOf(
   return [...gone].slice(digests.length);
 }
 
-/**
- * @throws manifest-unknown if something that is named does not exist
- */
+/** Returns the plan of a deletion. Nothing is changed. @throws manifest-unknown if a named tag or manifest does not exist */
 export async function planDeletion(env: Stores, repository: RepositoryName, named: NamedContent): Promise<DeletionPlan> {
   const { tags, manifests, missing, referenced, rule } = await readNamed(env, repository, named);
   if (missing.length > 0) throw new Refusal('manifest-unknown', absent(missing));
@@ -144,7 +149,10 @@ interface Going {
   levels: AttachedLevel[];
 }
 
-/** The attached tags go with their subject, and what they name unless something else holds it. */
+/**
+ * Returns the tags attached to deleted manifests, which are deleted with them, and the manifests of these tags, unless other
+ * content needs the manifests.
+ */
 async function attachedThatGo(
   env: Database,
   repository: RepositoryName,
@@ -174,10 +182,10 @@ async function attachedThatGo(
   return found;
 }
 
-/** Digests in one parameter. D1 takes 2 MB. */
+/** The maximum number of digests in one SQL parameter. D1 accepts parameters of up to 2 MB. */
 const CHILDREN_MAX = 10_000;
 
-/** Bytes of the manifests, and of the blobs that only they reference in the repository. */
+/** Returns the number of bytes of the manifests and of the blobs that only they reference in the repository. */
 async function bytesOf(
   env: Database,
   repository: RepositoryName,
@@ -200,7 +208,8 @@ async function bytesOf(
 }
 
 /**
- * SQL: bytes of the blobs of `:children` that no manifest outside of `:gone` needs; `freed`: that no other repository holds.
+ * SQL query: `bytes`, the bytes of the blobs in `:children` that no manifest outside `:gone` references, and `freed`, the part
+ * of these bytes that no other repository contains.
  */
 const BYTES = `SELECT coalesce(sum(size), 0) AS bytes, coalesce(sum(size) FILTER (WHERE NOT is_shared), 0) AS freed FROM (
     SELECT b.size, EXISTS (SELECT 1 FROM repository_blobs o WHERE o.digest = b.digest AND o.repository_id <> ${REPOSITORY_ID})
@@ -210,7 +219,7 @@ const BYTES = `SELECT coalesce(sum(size), 0) AS bytes, coalesce(sum(size) FILTER
     WHERE NOT EXISTS (SELECT 1 FROM manifest_references x WHERE x.repository_id = ${REPOSITORY_ID} AND x.child = b.digest
       AND x.parent NOT IN (SELECT value FROM json_each(:gone))))`;
 
-/** The same for the same content. */
+/** Returns an ETag that is the same for plans with the same tags and manifests. */
 async function etagOf(tags: DeletedTag[], names: string[]): Promise<string> {
   const listed = [...tags.map(({ tag, digest }) => `${tag} ${digest}`), ...names].sort();
   return `"${(await digestOf('sha256', new TextEncoder().encode(listed.join('\n')))).slice(7, 39)}"`;

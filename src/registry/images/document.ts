@@ -1,4 +1,7 @@
-/** Reads what people see of a manifest's document: its layers, its platforms and its annotations, each up to a limit. Pure. */
+/**
+ * Reads the parts of a manifest's document that users see: layers, platforms and annotations, each up to a limit. This module
+ * does no I/O.
+ */
 import type { Digest } from '../../oci/digest.ts';
 
 export interface Blob {
@@ -7,7 +10,7 @@ export interface Blob {
   size: number;
 }
 
-/** An entry of an index. If it is an attestation, `about` is the digest of the attested image. */
+/** An entry of an index. If the entry is an attestation, `about` is the digest of the attested image. */
 export interface IndexEntry {
   digest: Digest;
   os: string | null;
@@ -20,20 +23,20 @@ export interface IndexEntry {
 
 export interface ImageDocument {
   config: Blob | null;
-  /** In their order; a layer may be there several times. */
+  /** The layers in the order of the document. The same layer may occur several times. */
   layers: Blob[];
   entries: IndexEntry[];
   annotations: Record<string, string>;
-  /** True if something was left out or cut. */
+  /** True if something was left out or shortened because of the limits. */
   truncated: boolean;
 }
 
-/** Limits of what is shown. A document has up to 8 MiB. */
+/** The limits of what is shown of a document. A document may have up to 8 MiB. */
 const LAYERS_MAX = 500;
 const ENTRIES_MAX = 500;
 const ANNOTATIONS_MAX = 100;
 const TEXT_MAX = 2000;
-/** Characters of all annotations together. */
+/** The maximum number of characters of all annotations together. */
 const ANNOTATIONS_LENGTH_MAX = 50_000;
 const FIELD_MAX = 64;
 const DIGEST_MAX = 135;
@@ -53,7 +56,7 @@ interface Document {
   annotations?: Record<string, string> | null;
 }
 
-/** @param text a document that was validated when it was pushed */
+/** Reads a document that was validated when it was pushed. */
 export function readDocument(text: string): ImageDocument {
   const { config, layers, manifests, annotations } = JSON.parse(text) as Document;
   const notes = shortNotes(annotations ?? {});
@@ -96,7 +99,7 @@ function entryOf({ digest, platform, annotations }: Descriptor): IndexEntry {
   };
 }
 
-/** The platform that an image's config states, like `linux/arm64/v8`; `null` if it states none. */
+/** Returns the platform that the config of an image states, for example `linux/arm64/v8`, or `null` if it states none. */
 export function platformInConfig(text: string): string | null {
   const config = parsed(text);
   const field = (name: string) => {
@@ -107,7 +110,9 @@ export function platformInConfig(text: string): string | null {
   return os === null || architecture === null ? null : [os, architecture, ...(variant === null ? [] : [variant])].join('/');
 }
 
-/** A config is any blob: nobody has checked that it is JSON. */
+/**
+ * Returns the parsed config, or `null`. A config may be any blob, and the registry does not check at a push that it is JSON.
+ */
 function parsed(text: string): Record<string, unknown> | null {
   try {
     return JSON.parse(text) as Record<string, unknown> | null;

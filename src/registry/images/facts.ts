@@ -1,8 +1,11 @@
-/** What lists say of a manifest: its kind, size, platforms and last pull. Read from its row and from the document in it. */
+/**
+ * The facts about a manifest that lists show: kind, size, platforms and last pull. SQL reads them from the manifest's row and
+ * from the document in the row.
+ */
 import type { Digest } from '../../oci/digest.ts';
 import { isIndexMediaType, MANIFEST_MEDIA_TYPES } from '../../oci/manifest.ts';
 
-/** What a manifest is for: `artifact` is an image manifest whose config is not that of a container image. */
+/** The kind of a manifest. An `artifact` is an image manifest whose config is not the config of a container image. */
 export type ImageKind = 'image' | 'index' | 'artifact';
 
 /** One image of an index. A field is `null` if the index does not state it. */
@@ -12,36 +15,42 @@ export interface Platform {
   variant: string | null;
   osVersion: string | null;
   digest: Digest;
-  /** Bytes of its config and layers; `null`: not known. */
+  /** The number of bytes of the image's config and layers, or `null` if unknown. */
   size: number | null;
 }
 
 export interface ManifestFacts {
   mediaType: string;
   kind: ImageKind;
-  /** The document's own type, otherwise the media type of its config; `null`: it has neither. */
+  /** The `artifactType` of the document, otherwise the media type of its config, otherwise `null`. */
   artifactType: string | null;
-  /** Bytes of the document. */
+  /** The number of bytes of the document. */
   manifestSize: number;
-  /** Bytes of config and layers; of an index the sum of its platforms; `null`: not known. */
+  /** The number of bytes of config and layers. For an index, the sum of its images. `null` if unknown. */
   size: number | null;
-  /** `null`: not known, as the document is too long for lists, or as the config of an image was not read yet. */
+  /** `null` if the platforms are unknown: the document is too long for lists, or the image's config was not read yet. */
   platforms: Platform[] | null;
-  /** Entries of an index that are no platforms: attestations of BuildKit, and `unknown/unknown`. */
+  /**
+   * The number of entries of an index that are attestations and not images: BuildKit's attestations, and entries with the
+   * platform `unknown/unknown`.
+   */
   attestations: number;
-  /** Days since the epoch; `null`: never. */
+  /** The day of the last pull, in days since the epoch, or `null` if there was none. */
   lastPulledOn: number | null;
-  /** Manifests whose subject this is, counted up to `REFERRERS_MAX`. */
+  /** The number of manifests whose subject is this manifest, counted up to `REFERRERS_MAX`. */
   referrers: number;
 }
 
-/** Referrers that lists count. */
+/** The number up to which lists count the referrers of a manifest. */
 export const REFERRERS_MAX = 100;
 
-/** Entries of an index that lists look at. Each is a row, and somebody can push an index of thousands. */
+/**
+ * The maximum number of entries of an index that lists read. Each entry costs a row, and clients can push an index with
+ * thousands of entries.
+ */
 export const ENTRIES_MAX = 64;
 
-/** Characters of a platform's field that lists show: an index may state any text. */
+/** The maximum number of characters of a platform field in lists. An index may state any text. */
 const FIELD_MAX = 64;
 
 const quoted = (texts: readonly string[]) => texts.map((text) => `'${text}'`).join(', ');
@@ -52,7 +61,7 @@ export const INDEX_TYPES = quoted(MANIFEST_MEDIA_TYPES.filter(isIndexMediaType))
 export const isForeign = (descriptor: string) => `${descriptor} ->> 'mediaType' GLOB '*.nondistributable.v1.tar*'
   OR ${descriptor} ->> 'mediaType' GLOB '*.rootfs.foreign.diff.tar*'`;
 
-/** SQL on manifest `m`: the digests and sizes of the blobs that the document in its row references, each once. */
+/** SQL query on manifest `m`: the digest and size of each blob that the document in its row references, without duplicates. */
 export const partsOf = (
   m: string,
 ) => `SELECT ${m}.content ->> '$.config.digest' AS digest, ${m}.content ->> '$.config.size' AS size
@@ -62,8 +71,8 @@ export const partsOf = (
     WHERE value ->> 'mediaType' NOT IN (${quoted(MANIFEST_MEDIA_TYPES)})`;
 
 /**
- * SQL on manifest `m`: bytes of the blobs that it references. Computed for rows that an earlier version wrote; NULL if their
- * document is not in the row.
+ * SQL expression on manifest `m`: the bytes of the blobs that it references. It is stored with the row; for rows of earlier
+ * versions it is computed from the document. It is NULL if the document is in R2.
  */
 export const contentSize = (m: string) => `coalesce(${m}.content_size, (
     SELECT CAST(min(total(size), ${Number.MAX_SAFE_INTEGER}) AS INTEGER) FROM (${partsOf(m)})
@@ -71,7 +80,10 @@ export const contentSize = (m: string) => `coalesce(${m}.content_size, (
 
 const field = (name: string) => `substr(value ->> '$.platform.${name}', 1, ${FIELD_MAX})`;
 
-/** SQL on manifest `m`: the first entries of an index as JSON, each with the size of its image. NULL for other manifests. */
+/**
+ * SQL expression on manifest `m`: the first entries of an index as JSON, each with the size of its image. NULL if `m` is no
+ * index.
+ */
 const ENTRIES = `CASE WHEN m.media_type IN (${INDEX_TYPES}) AND m.content IS NOT NULL THEN (
   SELECT json_group_array(json_array(x.digest, x.os, x.architecture, x.variant, x.version, x.attests,
       iif(x.attests, NULL, ${contentSize('c')})))
@@ -82,7 +94,7 @@ const ENTRIES = `CASE WHEN m.media_type IN (${INDEX_TYPES}) AND m.content IS NOT
     FROM json_each(m.content, '$.manifests') LIMIT ${ENTRIES_MAX})) x
   LEFT JOIN manifests c ON NOT x.attests AND c.repository_id = m.repository_id AND c.digest = x.digest) END`;
 
-/** SQL columns of a `FactsRow` on manifest `m`. */
+/** SQL columns on manifest `m` that make up a `FactsRow`. */
 export const FACTS = `m.media_type AS mediaType, m.artifact_type AS artifactType, m.size AS manifestSize,
   ${contentSize('m')} AS contentSize, m.platform, json_array_length(m.content, '$.manifests') AS listed, ${ENTRIES} AS entries,
   (SELECT max(u.day) FROM pulls u WHERE u.repository_id = m.repository_id AND u.digest = m.digest) AS lastPulledOn,
@@ -145,7 +157,7 @@ function indexFacts({ contentSize: own, entries: text, listed }: FactsRow): Size
   return { size, platforms, attestations: entries.length - platforms.length };
 }
 
-/** The config media types of container images. '' stands for a manifest that has no config media type. */
+/** The config media types of container images. The empty string stands for a manifest without a config media type. */
 const IMAGE_CONFIGS = ['', 'application/vnd.oci.image.config.v1+json', 'application/vnd.docker.container.image.v1+json'];
 
 export function kindOf(mediaType: string, artifactType: string): ImageKind {
@@ -153,7 +165,7 @@ export function kindOf(mediaType: string, artifactType: string): ImageKind {
   return IMAGE_CONFIGS.includes(artifactType) ? 'image' : 'artifact';
 }
 
-/** @param text `linux/arm64/v8` */
+/** Parses a platform. @param text for example `linux/arm64/v8` */
 export function platformOf(text: string): Omit<Platform, 'digest' | 'size'> {
   const [os = '', architecture = '', variant = ''] = text.split('/');
   return { os: os || null, architecture: architecture || null, variant: variant || null, osVersion: null };

@@ -1,4 +1,4 @@
-/** Lists the manifests of a repository by digest: all of them, or those that no tag names. One query for a page. */
+/** Lists the manifests of a repository by digest: all of them, or only untagged ones. A page takes one query. */
 import type { Database } from '../../events/batch.ts';
 import { prepare } from '../../events/sql.ts';
 import type { Digest } from '../../oci/digest.ts';
@@ -11,33 +11,36 @@ import { FACTS, type FactsRow, factsOf, type ManifestFacts } from './facts.ts';
 import { lastTagging, type Tagging, taggingOf } from './tagging.ts';
 
 interface ImageListQuery {
-  /** True: only manifests that no tag names. */
+  /** True to list only manifests that no tag names. */
   untagged: boolean;
-  /** The digest behind which the page begins; '': the beginning. */
+  /** The digest after which the page begins, or the empty string for the first page. */
   after: string;
   limit: number;
 }
 
 export interface ListedImage extends ManifestFacts {
   digest: Digest;
-  /** Seconds since the epoch. */
+  /** In seconds since the epoch. */
   pushedAt: number;
-  /** The first ones by name. */
+  /** The first tags of the manifest, by name. */
   tags: Tag[];
-  /** The change by which the first of its tags came to name it; `null`: it has no tag, or none whose history is kept. */
+  /**
+   * The change that made the first of these tags name the manifest. `null` if the manifest has no tag, or if the tag history
+   * does not have the change.
+   */
   tagged: Tagging | null;
   subject: Digest | null;
-  /** True if an index lists it. */
+  /** True if an index references the manifest. */
   isListed: boolean;
 }
 
-/** Tags of one manifest that are shown. */
+/** The maximum number of tags shown for one manifest. */
 const TAGS_MAX = 10;
 
 const TAGS = (m: string) =>
   `tags t INDEXED BY tags_by_digest WHERE t.repository_id = ${m}.repository_id AND t.digest = ${m}.digest`;
 
-/** SQL columns of an `ImageRow` on manifest `m`. */
+/** SQL columns on manifest `m` that make up an `ImageRow`. */
 export const IMAGE = `m.digest, m.pushed_at AS pushedAt, m.subject,
   (SELECT json_group_array(name) FROM (SELECT t.name FROM ${TAGS('m')} LIMIT ${TAGS_MAX})) AS tags,
   ${lastTagging('m.repository_id', `(SELECT t.name FROM ${TAGS('m')} LIMIT 1)`)} AS tagged,
@@ -65,7 +68,10 @@ export function imageOf(row: ImageRow): ListedImage {
 const SCANNED = `SELECT m.repository_id, m.digest FROM manifests m
   WHERE m.repository_id = ${REPOSITORY_ID} AND m.digest > :after AND m.object_key IS NOT '' ORDER BY m.digest`;
 
-/** SQL: `hits` are the manifests of the page, `rest` the digest up to which they were looked at, if that is not the end. */
+/**
+ * Returns SQL queries of a page. `hits` yields the manifests of the page. `rest` yields the digest at which the search stopped
+ * early, or NULL.
+ */
 function pageIn(untagged: boolean): { hits: string; rest: string } {
   if (!untagged) return { hits: `${SCANNED} LIMIT :rows`, rest: 'NULL' };
   return {
@@ -77,8 +83,8 @@ function pageIn(untagged: boolean): { hits: string; rest: string } {
 }
 
 /**
- * @returns next the digest where the next page begins; `null`: there is none. A page of untagged images may be short before
- *   the end.
+ * @returns `next`, the digest after which the next page begins, or `null` at the end. A page of untagged images may be short
+ * although more pages follow
  * @throws repository-unknown
  */
 export async function listImages(

@@ -1,5 +1,6 @@
 /**
- * One image in full: its platforms, config, layers and annotations, what it shares within its repository, and its referrers.
+ * Describes one image completely: its platforms, config, layers, annotations and referrers, and how much of it other images of
+ * its repository share.
  */
 import type { Env } from '../../env.ts';
 import { type Background, newBatch } from '../../events/batch.ts';
@@ -26,22 +27,28 @@ export interface Image extends ListedImage {
   layers: (Blob & { sharedBy: number | null })[];
   /** Manifests that are counted for a layer: few for an image of many layers, and up to `SHARED_MAX`. */
   sharedMax: number;
-  /** Bytes of all blobs, those of listed images included, each once; `null`: too many to count. */
+  /**
+   * The number of bytes of all blobs, each counted once. For an index, this includes the blobs of its images. `null` if there
+   * are too many to count.
+   */
   bytesInAll: number | null;
-  /** Those of them that no other manifest of the repository references. */
+  /** The part of `bytesInAll` that no other manifest of the repository references. */
   bytesAlone: number | null;
-  /** The first ones. */
+  /** The first referrers. */
   referrerList: { digest: Digest; artifactType: string; mediaType: string; size: number }[];
   attestationList: { digest: Digest; about: string | null }[];
-  /** True if something of the document was left out or cut. */
+  /** True if a part of the document was left out or shortened. */
   truncated: boolean;
 }
 
-/** An image with what its page shows besides: the config as text, and what is attached by a tag. */
+/** An image with the details of its page in the web console: the text of the config, and the tags attached to the image. */
 export interface WholeImage extends Image {
-  /** `null`: there is none, it is longer than `CONFIG_MAX_BYTES`, or its object is missing. */
+  /**
+   * The text of the config. `null` if the image has no config, the config is longer than `CONFIG_MAX_BYTES`, or its R2 object
+   * is missing.
+   */
   configText: string | null;
-  /** Signatures, attestations and SBOMs that a tag attaches, like `sha256-….sig`. */
+  /** Tags of signatures, attestations and SBOMs whose name contains the digest of the image, such as `sha256-….sig`. */
   attachedTags: { tag: Tag; digest: Digest }[];
   /** Whether the tag by which the image was found is immutable; `null`: it was found by digest. */
   mutability: TagMutability | null;
@@ -49,7 +56,7 @@ export interface WholeImage extends Image {
 
 const REFERRERS_SHOWN = 20;
 
-/** SQL: the digest that `:reference` names. */
+/** SQL expression: the digest to which `:reference` (a tag or a digest) refers. */
 function digestSql({ tag }: Reference): string {
   return tag === undefined
     ? ':reference'
@@ -60,20 +67,23 @@ const REFERRERS = (digest: string) => `SELECT digest, artifact_type AS artifactT
   FROM manifests INDEXED BY manifests_by_subject WHERE repository_id = ${REPOSITORY_ID} AND subject = ${digest}
   ORDER BY artifact_type, digest LIMIT ${REFERRERS_SHOWN}`;
 
-/** SQL: the tags that attach something to the manifest. Their names end after 64 hex digits of its digest. */
+/** SQL query: the tags attached to a manifest. The name of such a tag is the manifest's digest (64 hex digits) and a suffix. */
 const attachedTo = (digest: string) => `SELECT t.name AS tag, t.digest
   FROM (VALUES (''), ('.att'), ('.sbom'), ('.sig')) s CROSS JOIN tags t ON t.repository_id = ${REPOSITORY_ID}
   AND t.name = replace(substr(${digest}, 1, 71), ':', '-') || s.column1`;
 
-/** Bytes of a config that is read. That of an ordinary image has a few thousand. */
+/**
+ * The maximum number of bytes of a config from which the platform is read. The config of an ordinary image has a few thousand
+ * bytes.
+ */
 const PLATFORM_MAX_BYTES = 256 * 1024;
 
-/** SQL on manifest `m`: the object of its config, if that is not longer than `max` bytes. */
+/** SQL expression on manifest `m`: the R2 key of its config, or NULL if the config is longer than `max` bytes. */
 const configKey = (max: number) => `(SELECT b.object_key FROM repository_blobs l
   CROSS JOIN blobs b ON b.digest = l.digest AND b.missing_since IS NULL AND b.size <= ${max}
   WHERE l.digest = m.content ->> '$.config.digest' AND l.repository_id = m.repository_id)`;
 
-/** The config is read if the platform of the image is not known. */
+/** SQL expression on manifest `m`: the R2 key of its config if the platform of the image is unknown, otherwise NULL. */
 const CONFIG_KEY = `iif(m.platform IS NULL, ${configKey(PLATFORM_MAX_BYTES)}, NULL)`;
 
 /** @throws manifest-unknown */
@@ -102,7 +112,7 @@ export function describeWholeImage(
   return describe(env, repository, reference, { work, isWhole: true });
 }
 
-/** The first time that an image without an index is described, its config is read, and its platform kept for lists. */
+/** Describes an image. If the platform of the image is unknown, reads it from the config and stores it for lists. */
 async function describe(
   env: Stores,
   repository: RepositoryName,
@@ -165,7 +175,7 @@ function bytesOfImage({ size }: ListedImage, parts: readonly SharedPart[]): Byte
   return { bytesInAll: size, bytesAlone: size !== null && parts.length === 0 && size > 0 ? null : bytesAloneIn(parts) };
 }
 
-/** Adds the platforms of an index that is too long for lists. */
+/** Adds the platforms of an index whose document is too long for lists. */
 async function wholeIndex(
   env: Stores,
   repository: RepositoryName,
@@ -177,7 +187,7 @@ async function wholeIndex(
   return { ...index, platforms, attestations: entries.length - platforms.length };
 }
 
-/** Adds the platform of an image, and its size if it is too long for lists. */
+/** Adds the platform of an image. Adds its size too if the document is too long for lists. */
 function wholeImage(image: ListedImage, { config, layers }: ImageDocument, platform: string | null): ListedImage {
   const parts = new Map([...(config ? [config] : []), ...layers].map(({ digest, size }) => [digest, size]));
   const all = [...parts.values()].reduce((sum, one) => sum + one, 0);

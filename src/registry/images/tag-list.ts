@@ -1,6 +1,6 @@
 /**
- * Lists the tags of a repository with what they name: filtered, and sorted over all of them. One query for a page. Sorting by
- * version takes another one, which reads the names of all tags.
+ * Lists the tags of a repository and the manifests that they name, filtered and sorted. A page takes one query. Sorting by
+ * version takes a second query, which reads the names of all tags.
  */
 import type { Database } from '../../events/batch.ts';
 import { type Parameters, prepare } from '../../events/sql.ts';
@@ -17,9 +17,9 @@ import { isImmutable, MUTABILITY_RULE, mutabilityOf } from '../tags/mutability.t
 import { FACTS, type FactsRow, factsOf, type ManifestFacts } from './facts.ts';
 import { lastTagging, type Tagging, taggingOf } from './tagging.ts';
 
-/** A place in a list of tags, in every order. */
+/** A position in a list of tags, for every sort order. */
 export interface TagPlace {
-  /** Seconds since the epoch. */
+  /** In seconds since the epoch. */
   pushedAt: number;
   tag: string;
 }
@@ -27,10 +27,10 @@ export interface TagPlace {
 interface TagListQuery {
   /** False: without the tags of signatures and attestations (`attachedTo`). */
   attached: boolean;
-  /** A part of the name; letters count the same in both cases. '' matches all. */
+  /** A part of the tag's name, in upper or lower case. The empty string matches all tags. */
   filter: string;
   sort: TagOrder;
-  /** The place behind which the page begins; `null`: the beginning. */
+  /** The position after which the page begins, or `null` for the first page. */
   after: TagPlace | null;
   limit: number;
 }
@@ -38,12 +38,12 @@ interface TagListQuery {
 export interface ListedTag extends TagPlace {
   tag: Tag;
   digest: Digest;
-  /** `null`: the manifest's document is gone. */
+  /** `null` if the document of the manifest is missing. */
   image: ManifestFacts | null;
   immutable: boolean;
-  /** The change by which the tag came to name the digest; `null`: it was before the history began. */
+  /** The change that made the tag name its digest. `null` if the tag history does not have the change. */
   tagged: Tagging | null;
-  /** Other tags of the same digest, the first ones by name. */
+  /** Other tags that name the same digest, the first ones by name. */
   sameAs: Tag[];
 }
 
@@ -55,7 +55,7 @@ interface TagPage {
   attached: number;
 }
 
-/** Tags of the same digest that are named. */
+/** The maximum number of tags in `sameAs`. */
 const SAME_MAX = 10;
 
 /** @throws repository-unknown, too-much-work if there are too many tags to sort by version */
@@ -64,7 +64,10 @@ export async function listTagDetails(env: Database, repository: RepositoryName, 
   return sort === 'version' ? listByVersion(env, repository, query) : listInOrder(env, repository, { ...query, sort });
 }
 
-/** SQL of each order that an index serves: the condition on the tags behind the place, the order, and where the list begins. */
+/**
+ * SQL of each sort order that an index serves: the condition on the tags after a position, the ORDER BY terms, and the position
+ * at which the first page begins.
+ */
 const ORDERS = {
   newest: {
     from: 'tags t INDEXED BY tags_by_time',
@@ -104,7 +107,9 @@ const ATTACHED = `min(${ATTACHED_TAGS_MAX}, ${PREFIXES.map(
 
 const MATCHES = 'instr(lower(name), :filter) > 0';
 
-/** SQL of a page: `hits` are its tags, `rest` the place up to which tags were looked at, if that is not the end. */
+/**
+ * Returns SQL queries of a page. `hits` yields its tags. `rest` yields the position at which the search stopped early, or NULL.
+ */
 function pageIn(sort: keyof typeof ORDERS, { filter, attached }: TagListQuery): { hits: string; rest: string } {
   const { from, behind, order } = ORDERS[sort];
   const tags = `SELECT t.name, t.updated_at FROM ${from} WHERE t.repository_id = ${REPOSITORY_ID} AND ${behind}
@@ -118,7 +123,10 @@ function pageIn(sort: keyof typeof ORDERS, { filter, attached }: TagListQuery): 
   };
 }
 
-/** SQL: the tags of `hits` with what they name. The LEFT JOINs tell an unknown repository (no row) from an empty one (one). */
+/**
+ * SQL query: the tags of `hits` and their manifests. It yields no row for an unknown repository and one row without a tag for a
+ * repository without tags, because of the LEFT JOINs.
+ */
 const detailsOf = (hits: string, rest: string) => `WITH hits AS MATERIALIZED (${hits})
   SELECT ${MUTABILITY_RULE} AS rule, ${rest} AS rest, ${ATTACHED} AS attached,
     t.name AS tag, t.digest, t.updated_at AS pushedAt,
@@ -160,7 +168,7 @@ async function listInOrder(
   return { items, next: first?.rest ? placeIn(first.rest) : null, attached };
 }
 
-/** Lowers ASCII letters only, like SQLite's lower(). Tags have no others. */
+/** Lowers ASCII letters only, as SQLite's lower() does. Tags contain no other letters. */
 function lowered(filter: string): string {
   return filter.replaceAll(/[A-Z]+/g, (text) => text.toLowerCase());
 }
@@ -195,7 +203,7 @@ function tagOf({ rule, rest: _, attached: __, tag, pushedAt, tagged, sameAs, med
   ];
 }
 
-/** The highest version first; tags that are no versions follow by name. */
+/** Lists tags by version, the highest first. Tags that are no versions follow, by name. */
 async function listByVersion(
   env: Database,
   repository: RepositoryName,

@@ -1,6 +1,7 @@
 /**
- * Carries out a plan slice by slice and stores the report of the run. Each slice is one batch. Connected content (a tag, its
- * manifest, and the content that only this manifest holds) is in the same slice, so a crash does not leave half of it.
+ * Carries out the plan of a lifecycle policy in slices and stores the report of the run. Each slice is one batch. Connected
+ * content is in the same slice: a tag, its manifest, and content that only this manifest references. So a crash never leaves
+ * half of an image.
  */
 import type { Env, Vars } from '../../env.ts';
 import { type Database, newBatch } from '../../events/batch.ts';
@@ -26,21 +27,21 @@ export interface Deleted {
   tags: ExpiredTag[];
   attached: ExpiredAttachedTag[];
   manifests: ExpiredManifest[];
-  /** The number of tags and manifests of the plan that were not deleted. */
+  /** The number of tags and manifests of the plan that the run did not delete. */
   remaining: number;
-  /** True if the repository is handled page by page and further pages follow. */
+  /** True if the repository is so large that it is processed page by page, and further pages follow. */
   unfinished: boolean;
 }
 
-/** The maximum number of slices in one run. Each slice takes two calls to the database. */
+/** The maximum number of slices in one run. Each slice takes two D1 calls. */
 export const SLICES_PER_RUN = 10;
 
 /** The minimum number of seconds between two scheduled runs of one repository. */
 export const PERIOD = 24 * 60 * 60;
 
 /**
- * Returns the entry of a manifest for the next run. A slice may have deleted the content that held the manifest, but not the
- * manifest.
+ * Returns the note about a manifest for the next run. The run may have deleted the content that referenced the manifest, but
+ * not the manifest itself.
  */
 export function deferredOf({ digest, leasedUntil, rule }: ExpiredManifest): Deferred {
   return { digest, leasedUntil, rule };
@@ -55,7 +56,7 @@ interface Deletions {
 }
 
 /**
- * Deletes the slices one after the other, up to the first that fails. Each slice is one batch, so the slices before it are
+ * Deletes the slices in order and stops at the first failure. Each slice is one batch, so the slices before the failure are
  * complete.
  */
 export async function deleteSlices(
@@ -81,7 +82,7 @@ export async function deleteSlices(
   return gone;
 }
 
-/** The refusal of a run that had to carry out exactly the plan of a preview, but found other content. */
+/** The refusal of a run that was asked to delete exactly what a preview showed, but found other content. */
 export class ChangedMeanwhile extends Refusal {
   constructor({ tags, manifests }: { tags: Set<Tag>; manifests: Set<Digest> }) {
     const done =
@@ -100,14 +101,14 @@ function attachedTag({ tag, digest, subject }: ExpiredAttachedTag) {
   return { tag, digest, subject };
 }
 
-/** Returns the text of a failure for people. Only refusals have such a text; other errors are in the log. */
+/** Returns the text of a failure for the report. Only a refusal has a text for users; other errors are only in the log. */
 export function messageFor(error: Error): string {
   return error instanceof Refusal ? error.message : 'the run was interrupted; the next run continues it';
 }
 
 /**
  * Stores the report of a run.
- * @param dueAgain true if the rest is due at once, after all policies that are due already
+ * @param dueAgain true if the run left work that should continue as soon as the other due policies have run
  */
 export async function finishRun(
   env: Database,
@@ -132,7 +133,7 @@ export async function finishRun(
   await batch.commit();
 }
 
-/** Stores as text for people why the policy was not carried out. It is tried again at its next regular time. */
+/** Stores in the report why the policy was not carried out. The next try is at the regular time. */
 export async function noteRefusal(env: Database, repository: RepositoryName, message: string): Promise<void> {
   const nothing = { at: 0, by: REGISTRY.subject, tags: 0, manifests: 0, remaining: 0, left: [] };
   await prepare(
@@ -146,16 +147,19 @@ export async function noteRefusal(env: Database, repository: RepositoryName, mes
 interface PlanSlice {
   tags: ExpiredTag[];
   levels: Digest[][];
-  /** The rules that expired the content, as text for the record of the deletion. */
+  /** The lifecycle rules that selected the content, as text for the event of the deletion. */
   reason: string;
 }
 
-/** The maximum number of levels of manifests in one batch. Each level takes several statements. */
+/**
+ * The maximum number of levels of manifests in one batch. Manifests of one level do not reference each other. Each level takes
+ * several statements.
+ */
 export const LEVELS_MAX = 10;
 
 /**
- * Splits a plan into slices. Connected content stays together unless it is larger than a slice. Then tags are deleted before
- * their manifests, and holders before the manifests that they hold.
+ * Splits a plan into slices. Connected content stays in one slice unless it is too large. In that case tags are deleted before
+ * their manifests, and manifests before the content that they reference.
  */
 export function slicesOf(plan: ExpiryPlan): PlanSlice[] {
   const open = new Map<string, PlanSlice>();

@@ -1,6 +1,7 @@
 /**
- * Decides what a policy expires and why, for the preview and for the run. It decides about tags and untagged manifests, not
- * about images: a rule that keeps one tag of an image does not keep the other tags. The functions are pure.
+ * Computes which tags and manifests a lifecycle policy selects for deletion, and by which rule. The preview and the run use the
+ * same functions, which do no I/O. A decision is made for each tag and each untagged manifest, not for images: a rule that
+ * keeps one tag of an image does not keep the other tags.
  */
 import type { Digest } from '../../oci/digest.ts';
 import type { Tag } from '../../oci/reference.ts';
@@ -26,11 +27,11 @@ import { boundsFor, type Survey } from './survey.ts';
 export interface ExpiredTag extends Verdict {
   tag: Tag;
   digest: Digest;
-  /** True if the tag is immutable and the rule may expire immutable tags. */
+  /** True if the tag is immutable. Then the rule explicitly includes immutable tags. */
   immutable: boolean;
 }
 
-/** An attached tag that is deleted together with its subject. No rule applies to its name. */
+/** An attached tag (for example of a signature) to delete together with its subject. Rules do not select such tags by name. */
 export interface ExpiredAttachedTag extends Verdict, Attached {}
 
 export interface ExpiredManifest extends Verdict {
@@ -42,15 +43,16 @@ export interface ExpiredManifest extends Verdict {
 export interface ExpiryPlan {
   tags: ExpiredTag[];
   attached: ExpiredAttachedTag[];
-  /** The manifests to delete, each after all manifests that hold it. */
+  /** The manifests to delete. A manifest comes after all manifests that reference it. */
   manifests: ExpiredManifest[];
-  /** The digests of these manifests in topological levels: holders precede the manifests that they hold. */
+  /** The digests of `manifests` in topological levels: manifests come before the manifests that they reference. */
   levels: Digest[][];
   graph: ReferenceGraph;
-  /** Manifests that no remaining content holds, but that a lease protects. A later run deletes them. */
+  /** Manifests that nothing references any more but that a lease protects. A later run deletes them. */
   left: Deferred[];
   /**
-   * Manifests that the rules expire, but that a lease protects now: those in `left`, and those that a rule selected directly.
+   * Manifests that are not deleted now only because a lease protects them: those in `left`, and those that a rule selected
+   * directly.
    */
   waiting: { digest: Digest; leasedUntil: number }[];
 }
@@ -60,7 +62,7 @@ interface Circumstances {
   mutability: Mutability;
   /** The present time, in seconds since the epoch. */
   now: number;
-  /** The counts of the whole repository. Given if `inventory` holds only one page of the tags and images. */
+  /** The counts of the whole repository. Set if `inventory` contains only one page of the tags and images. */
   known?: Survey;
 }
 
@@ -105,13 +107,13 @@ function attachedTo(manifests: ExpiredManifest[], attached: Attached[]): Expired
 interface Considered {
   graph: ReferenceGraph;
   attached: Attached[];
-  /** True if a rule needs the versions of the tags. */
+  /** True if a rule compares the versions of tags. */
   versioned: boolean;
 }
 
 /**
  * Returns the tags and untagged manifests to which rules apply. Attached tags and referrers are not among them, because they
- * are kept or deleted together with their subject.
+ * are deleted or kept together with their subject.
  */
 function candidatesIn(inventory: Inventory, { graph: { holders }, attached, versioned }: Considered): Candidate[] {
   const { manifests } = inventory;
@@ -137,8 +139,9 @@ function candidatesIn(inventory: Inventory, { graph: { holders }, attached, vers
 }
 
 /**
- * Applies the expiring rules as ECR does ("Lifecycle policy evaluation rules"). Every rule looks at all candidates. The first
- * rule whose tag requirement a candidate meets decides about it. If that rule does not expire it, later rules cannot.
+ * Applies the rules that delete, as AWS ECR does ("Lifecycle policy evaluation rules"). Every rule is evaluated on all
+ * candidates. The first rule whose tag condition a candidate meets decides about the candidate. If that rule keeps the
+ * candidate, later rules cannot delete it.
  */
 function takenBy(
   policy: LifecyclePolicy,
@@ -176,7 +179,7 @@ interface Decided {
   now: number;
 }
 
-/** The data that is needed to decide about a manifest. */
+/** The data for the decision about a manifest. */
 interface Consulted {
   kept: Set<Candidate>;
   taken: Map<Candidate, Verdict>;
@@ -188,9 +191,9 @@ interface Consulted {
 }
 
 /**
- * Decides about a manifest that no remaining manifest holds. It expires if a rule expired the manifest itself, all its tags, or
- * its last holder.
- * @param last the last manifest that held it, or `null` if no manifest held it
+ * Decides about a manifest that no remaining manifest references. The manifest is deleted if a rule selected the manifest
+ * itself, all its tags, or the last manifest that referenced it.
+ * @param last the last manifest that referenced this one, or `null` if no manifest did
  */
 function verdictOn(
   { digest, subject, leasedUntil }: StoredManifest,
@@ -233,14 +236,14 @@ function expiredManifests(decided: Decided): Pick<ExpiryPlan, 'manifests' | 'lev
     const goes = leasedUntil <= now;
     if (goes) expired.set(digest, { digest, size, leasedUntil, rule, reason });
     else waiting.push({ digest, leasedUntil });
-    // A manifest that a rule selected directly will be selected again, so it need not be remembered.
+    // If a rule selected the manifest directly, the next run selects it again. Only other manifests must be noted in `left`.
     if (!goes && !own) left.push({ digest, leasedUntil, rule });
     return goes;
   });
   return { manifests: [...expired.values()], levels, left, waiting };
 }
 
-/** Returns a text that is the same for equal plans, in whatever order the inventory was read. */
+/** Returns a text that is the same for equal plans, whatever the order of the inventory. */
 export function planText({ tags, attached, manifests }: ExpiryPlan): string {
   const tagLines = [...tags, ...attached].map(({ tag, digest, rule }) => `${rule.priority} ${tag} ${digest}`);
   const manifestLines = manifests.map(({ digest, rule }) => `${rule.priority} ${digest}`);

@@ -1,7 +1,7 @@
 /**
- * The content of a repository as the rules see it. It contains the graph of manifests that hold each other (an index holds its
- * manifests, a subject holds its referrers), the tags that are attached to a manifest by their name, and the last use of each
- * image. The functions are pure. Times are in seconds since the epoch.
+ * The content of a repository in the form in which lifecycle rules evaluate it. It contains the graph of manifests that hold
+ * each other (an index holds the manifests that it lists, a subject holds its referrers), the tags that are attached to a
+ * manifest by their name, and the last use of each image. This module does no I/O. Times are in seconds since the epoch.
  */
 
 import { attachedTo, beginningOf } from '../../oci/attachment.ts';
@@ -22,7 +22,7 @@ export interface StoredManifest {
   /** The size of the manifest in bytes. */
   size: number;
   pushedAt: number;
-  /** The time when its lease ends. Until then a client may rely on the existence of the manifest (invariant 8). */
+  /** The time when the lease of the manifest ends. Until then a client may rely on the manifest (invariant 8). */
   leasedUntil: number;
   /** The day of the last pull, in days since the epoch, or `null` if there was none. */
   pulledOn: number | null;
@@ -31,12 +31,14 @@ export interface StoredManifest {
 }
 
 /**
- * A manifest that no content held any more, but that a run did not delete because a lease protected it. The next run deletes
- * it.
+ * A manifest that nothing held any more, but that a run could not delete because a lease protected it. The next run deletes it.
  */
 export interface Deferred {
   digest: Digest;
-  /** The end of the lease at the time of that run. If it is different now, a client needs the manifest again, so it is kept. */
+  /**
+   * The end of the lease at the time of that run. If the end is different now, a client needs the manifest again, so it is
+   * kept.
+   */
   leasedUntil: number;
   rule: RuleName;
 }
@@ -44,9 +46,9 @@ export interface Deferred {
 export interface Inventory {
   tags: StoredTag[];
   manifests: StoredManifest[];
-  /** The references from indexes to the manifests that they list. */
+  /** The references from indexes to the manifests that they list. Both are in the repository. */
   references: { parent: Digest; child: Digest }[];
-  /** The manifests that the last run deferred. The field has this name in stored reports. */
+  /** The manifests that the last run deferred. Stored reports use the field name `left`. */
   left: Deferred[];
 }
 
@@ -57,7 +59,7 @@ export interface ReferenceGraph {
 
 /**
  * Returns the graph of the manifests that hold each other.
- * @param attached manifests that belong to a subject by a tag. The subject holds them as it holds its referrers
+ * @param attached manifests that belong to a subject by the name of a tag. The subject holds them like referrers
  */
 export function referenceGraphOf(
   { manifests, references }: Inventory,
@@ -83,11 +85,11 @@ export function appendTo<K, V>(map: Map<K, V[]>, key: K, value: V): void {
 }
 
 /**
- * Returns the expired manifests in topological levels: each manifest after all that hold it. If a manifest is kept, everything
- * that it holds is kept, too. Takes linear time for every graph, because an index may reach a manifest on many paths, and
- * referrers may form a long chain.
- * @param expires is called once for each manifest whose holders have all expired. `last` is its last holder, or `null` if it
- *   had none
+ * Returns the manifests to delete in topological levels: each manifest after all manifests that hold it. If a manifest is kept,
+ * everything that it holds is kept, too. Takes linear time for every graph, because an index may reach a manifest on many
+ * paths, and referrers may form a long chain.
+ * @param expires decides about one manifest after all its holders were selected for deletion. `last` is the last of these
+ * holders, or `null` if the manifest has no holder
  */
 export function topologicalLevels(
   manifests: readonly StoredManifest[],
@@ -123,7 +125,7 @@ export interface Attached {
 
 /**
  * Finds the attached tags. A tag is not attached if its subject is not in the repository, if it names the subject itself, or if
- * it would close a cycle. Manifests in a cycle could never be deleted.
+ * attaching it would close a cycle of manifests. Manifests in a cycle hold each other and could never be deleted.
  */
 export function attachedIn({ tags, manifests, references }: Omit<Inventory, 'left'>): Attached[] {
   const named = tags.flatMap(({ tag, digest }) => {
@@ -149,7 +151,7 @@ interface Edge {
   to: Digest;
 }
 
-/** Returns the manifests in a cycle, or on a path from one cycle to another. */
+/** Returns the manifests that are in a cycle, or on a path from one cycle to another. */
 function inCycles(edges: Edge[]): Set<Digest> {
   const behind = remaining(edges);
   const inner = edges.filter(({ from, to }) => behind.has(from) && behind.has(to));
@@ -194,7 +196,9 @@ export function usesOf({ manifests, references }: Inventory, attached: readonly 
   return uses;
 }
 
-/** Passes uses from listed manifests to their indexes. Visits each manifest after all manifests that it lists. */
+/**
+ * Adds the uses of listed manifests to the uses of their indexes. Each manifest is visited after all manifests that it lists.
+ */
 function passToParents(uses: Map<Digest, Use>, references: Inventory['references']): void {
   const parents = new Map<Digest, Digest[]>();
   const open = new Map<Digest, number>();
@@ -215,8 +219,8 @@ function passToParents(uses: Map<Digest, Use>, references: Inventory['references
 }
 
 /**
- * Passes uses from subjects to their referrers. Visits each referrer after its subject. Chains may be long, and forged digests
- * may form cycles.
+ * Adds the uses of subjects to the uses of their referrers. Each referrer is visited after its subject. Chains of referrers may
+ * be long, and attached tags may form cycles.
  */
 function passToReferrers(uses: Map<Digest, Use>, pairs: [digest: Digest, subject: Digest | null][]): void {
   const subjects = new Map(pairs.flatMap(([digest, subject]) => (subject === null ? [] : [[digest, subject]])));

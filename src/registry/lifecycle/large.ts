@@ -1,15 +1,15 @@
 /**
- * Lifecycle runs of repositories that are too large to load at once. A run goes page by page, and each page takes some
- * milliseconds of CPU time. The state of the run is saved with each page, so the next invocation continues a run whose
- * invocation was killed.
+ * Runs lifecycle policies in repositories that are too large to load at once. A run goes through the repository page by page,
+ * and each page takes some milliseconds of CPU time. The state of the run is saved with each page. If an invocation is killed,
+ * the next invocation continues the run.
  *
- * A page begins with some manifests in the order of their digests. It also contains everything connected to them: indexes that
- * list them, manifests that they list, referrers, subjects, and all tags. The rules can be applied to a page by itself, except
- * for rules that count the images of the whole repository (`survey.ts`).
+ * A page begins with some manifests, in the order of their digests. It also contains everything connected to them: indexes that
+ * list them, manifests that they list, referrers, subjects, and all tags. So most rules can be applied to a page by itself.
+ * Rules that count the images of the whole repository need thresholds, which a survey computes at the start of the run
+ * (`survey.ts`).
  *
- * The survey describes the repository at the start of the run. Images that are pushed during the run are newer than its
- * thresholds, so the rules keep them. If a user deletes content, the thresholds are computed again. A changed policy starts a
- * new run.
+ * Images that are pushed during the run are newer than the thresholds, so the rules keep them. If a user deletes content during
+ * the run, the thresholds are computed again. If the policy is changed, a new run starts.
  */
 import type { Database } from '../../events/batch.ts';
 import { type Actor, REGISTRY } from '../../events/event.ts';
@@ -37,7 +37,7 @@ interface LargeRun {
   /** The number of manifests with which a page begins. It is reduced after an invocation was killed. */
   size: number;
   known: Survey;
-  /** The id of the newest event when the thresholds were computed. */
+  /** The id of the newest event at the time when the thresholds were computed. */
   foundAt: number;
   tags: number;
   manifests: number;
@@ -45,7 +45,10 @@ interface LargeRun {
   left: Deferred[];
 }
 
-/** Handles one page of the present run, or of a new run. @throws repository-unknown, not-found, limit-reached */
+/**
+ * Processes one page of the current run. Starts a new run if there is none.
+ * @throws repository-unknown, not-found, limit-reached
+ */
 export async function runPage(env: Stores, repository: RepositoryName, found: Snapshot, by: Actor): Promise<Deleted> {
   if (found.policy === null) throw noPolicy();
   const pass = await passOf(env, repository, found, found.policy);
@@ -54,7 +57,7 @@ export async function runPage(env: Stores, repository: RepositoryName, found: Sn
     return { tags: [], attached: [], manifests: [], remaining: 0, unfinished: true };
   }
   const page = await loadPage(env, repository, pass.after, pass.size);
-  // The policy was changed meanwhile, so the next call starts a new run.
+  // The policy was changed since the run started, so the next call starts a new run.
   if (page.candidates.version !== pass.version)
     return { tags: [], attached: [], manifests: [], remaining: 0, unfinished: true };
   const plan = choose(found.policy, { ...page.candidates, known: pass.known });
@@ -73,7 +76,7 @@ export async function runPage(env: Stores, repository: RepositoryName, found: Sn
     manifests: plan.manifests.filter(({ digest }) => manifests.has(digest)),
   };
   const remaining = plan.tags.length + plan.manifests.length - deleted.tags.length - deleted.manifests.length;
-  // If the page has more slices than one call may delete, the next call handles the same page again.
+  // If the page has more slices than one call may delete, the next call processes the same page again.
   const isDone = slices.length <= SLICES_PER_RUN && !failure;
   const still = isDone ? [] : plan.manifests.filter(({ digest }) => !manifests.has(digest)).map(deferredOf);
   const come = {
@@ -104,7 +107,7 @@ async function passOf(env: Database, repository: RepositoryName, found: Snapshot
     return { ...pass, known: { ...pass.known, thresholds }, foundAt: newest };
   }
   await requireManageable(env, repository);
-  // The id is read before the survey. If content is deleted in between, the thresholds are computed again.
+  // The event id is read before the survey starts. If content is deleted in between, the thresholds are computed again.
   const foundAt = (await prepare(env, `SELECT ${NEWEST} AS id`).first<number>('id')) ?? 0;
   const known = await beginSurvey(env, repository, policy);
   const nothing = { after: '', size: sizeAfter(PAGE, found.attempts), tags: 0, manifests: 0, remaining: 0, left: [] };
@@ -116,7 +119,10 @@ function sizeAfter(size: number, attempts: number): number {
   return Math.max(1, Math.floor(size / 4 ** Math.max(0, attempts - 1)));
 }
 
-/** Returns the id of the newest event if a user has deleted content of the repository since `since`, otherwise `null`. */
+/**
+ * Returns the id of the newest event if a user has deleted content of the repository since event `since`. Otherwise returns
+ * `null`.
+ */
 async function newestUnlessDeleted(env: Database, repository: RepositoryName, since: number): Promise<number | null> {
   const row = await prepare(
     env,
@@ -126,7 +132,7 @@ async function newestUnlessDeleted(env: Database, repository: RepositoryName, si
   return row?.deleted ? row.newest : null;
 }
 
-/** Saves the state of the run, unless the policy was changed. */
+/** Saves the state of the run, unless the policy was changed since the run started. */
 async function save(env: Database, repository: RepositoryName, pass: LargeRun): Promise<void> {
   await prepare(
     env,
@@ -156,8 +162,8 @@ export interface PreviewCursor {
 }
 
 /**
- * Plans one page of a preview. The pages on which the survey is made are empty.
- * @param cursor `next` of the previous page, or `null` for the first page
+ * Plans one page of a preview. The first pages may be empty, because they are spent on the survey.
+ * @param cursor the `next` of the previous page, or `null` for the first page
  * @throws repository-unknown, not-found, limit-reached
  */
 export async function planPage(
@@ -185,28 +191,31 @@ export async function planPage(
 }
 
 /**
- * The number of manifests with which a page begins. The rules take some milliseconds of CPU time for them, of the ten that an
- * invocation has.
+ * The number of manifests with which a page begins. Applying the rules to them takes some of the 10 ms of CPU time of an
+ * invocation.
  */
 const PAGE = 200;
 /**
- * The maximum number of manifests of a page, with everything connected to them. If there are more, the page begins with fewer
- * manifests.
+ * The maximum number of manifests of a page, including everything connected to its first manifests. If there are more, the page
+ * begins with fewer manifests.
  */
 const CLOSED_MAX = 500;
 
 interface ManifestPage {
   candidates: Snapshot;
-  /** The digests of the manifests that belong to this page. Other manifests in the snapshot also appear on other pages. */
+  /**
+   * The digests of the manifests that belong to this page. The page also contains connected manifests, which other pages may
+   * contain too.
+   */
   own: Set<Digest>;
   /** The digest after which the next page begins, or `null` if this is the last page. */
   next: Digest | null;
 }
 
 /**
- * Reads a page.
- * @param after the last digest of the previous page, or empty for the first page
- * @param most the number of manifests with which the page begins, if it does not become too large
+ * Reads one page of manifests.
+ * @param after the last digest of the previous page, or the empty string for the first page
+ * @param most the number of manifests with which the page begins. It is halved until the page is small enough
  */
 async function loadPage(env: Database, repository: RepositoryName, after: string, most = PAGE): Promise<ManifestPage> {
   for (let size = most; ; size = Math.max(1, Math.floor(size / 2))) {
@@ -224,10 +233,10 @@ async function loadPage(env: Database, repository: RepositoryName, after: string
   }
 }
 
-/** Returns an SQL expression: the prefix that all tags attached to a manifest by their name have. */
+/** Returns an SQL expression: the prefix of the names of all tags that are attached to the manifest `digest`. */
 const prefixOfTags = (digest: string) => `substr(replace(${digest}, ':', '-'), 1, 71)`;
 
-/** A query of the manifests that are connected to the manifest `c.digest`, in either direction. */
+/** SQL query: the manifests that are directly connected to the manifest `c.digest`, in either direction. */
 const NEIGHBOURS = `SELECT * FROM (
     SELECT x.parent AS digest FROM manifest_references x WHERE x.repository_id = ${REPOSITORY_ID} AND x.child = c.digest
     UNION ALL SELECT s.digest FROM manifests s WHERE s.repository_id = ${REPOSITORY_ID} AND s.subject = c.digest
@@ -244,7 +253,7 @@ const NEIGHBOURS = `SELECT * FROM (
     UNION ALL SELECT s.digest FROM tags t INDEXED BY tags_by_digest CROSS JOIN manifests s ON ${IS_SUBJECT}
       WHERE t.repository_id = ${REPOSITORY_ID} AND t.digest = c.digest AND ${NAMES_SUBJECT})`;
 
-/** A query of the manifests of a page and all manifests connected to them. */
+/** SQL query: the first manifests of a page and all manifests connected to them. */
 const CONNECTED = `WITH RECURSIVE own (digest) AS MATERIALIZED (
     SELECT digest FROM manifests WHERE repository_id = ${REPOSITORY_ID} AND digest > :after ORDER BY digest LIMIT :size),
   closed (digest) AS (

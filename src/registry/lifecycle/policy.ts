@@ -1,6 +1,6 @@
 /**
- * Lifecycle policies. They have the grammar of ECR (Amazon ECR User Guide, "Lifecycle policy properties"), without its storage
- * classes and with additional rules that keep images. Version ranges have the notation of npm (semver.org).
+ * Lifecycle policies. Their grammar is that of ECR (Amazon ECR User Guide, "Lifecycle policy properties"), without storage
+ * classes and with additional rules that keep images. Version ranges are written as in npm (semver.org).
  */
 
 import Range from 'semver/classes/range.js';
@@ -24,10 +24,10 @@ import { type FieldError, requireNoErrors } from '../../vocabulary/refusal.ts';
 
 export interface Selection {
   tagStatus: (typeof TAG_STATUSES)[number];
-  /** Tag patterns. Each may contain up to four `*`. */
+  /** Patterns of tag names. Each may contain up to four `*`, which match any text. */
   tagPatternList?: string[] | undefined;
   tagPrefixList?: string[] | undefined;
-  /** A range of versions. Allowed only in rules that keep. */
+  /** A range of versions. Allowed only in rules of the type `keep`. */
   tagSemverRange?: string | undefined;
   countType?: (typeof COUNT_TYPES)[number] | undefined;
   countUnit?: 'days' | undefined;
@@ -38,7 +38,7 @@ export interface Rule {
   rulePriority: number;
   description?: string | undefined;
   selection: Selection;
-  /** `includeImmutable` is true if the rule may expire immutable tags. */
+  /** `includeImmutable` is true if the rule may also delete immutable tags. */
   action: { type: (typeof ACTION_TYPES)[number]; includeImmutable?: boolean | undefined };
 }
 
@@ -46,7 +46,7 @@ export interface LifecyclePolicy {
   rules: Rule[];
 }
 
-/** The maximum number of `*` in a pattern, which is ECR's limit. */
+/** The maximum number of `*` in a pattern. ECR has the same limit. */
 const WILDCARDS_MAX = 4;
 
 /** Checks a policy. @throws request-invalid */
@@ -55,7 +55,9 @@ export function requireValidPolicy(policy: LifecyclePolicy): void {
   requireNoErrors(policyErrors(policy));
 }
 
-/** Checks each field by itself. The caller's schema may not have done so. */
+/**
+ * Checks each field by itself. The caller may have validated the policy with a schema, but this function does not rely on it.
+ */
 function sizeErrors({ rules }: LifecyclePolicy): FieldError[] {
   if (rules.length === 0 || rules.length > RULES_MAX) return [{ at: 'rules', message: `must have 1 to ${RULES_MAX} rules` }];
   return rules.flatMap(
@@ -74,7 +76,7 @@ function sizeErrors({ rules }: LifecyclePolicy): FieldError[] {
   );
 }
 
-/** Checks the fields of each rule together, and the rules together. Each field must be valid by itself. */
+/** Checks the fields of each rule in combination, and the rules in combination. Each field must be valid by itself already. */
 export function policyErrors({ rules }: LifecyclePolicy): FieldError[] {
   return rules.flatMap((rule, n) => {
     const found = [...ofTags(rule), ...ofCount(rule), ...ofAction(rule), ...ofOthers(rule, n, rules), ...ofAll(n, rules)];
@@ -132,8 +134,8 @@ function ofAction({ selection, action }: Rule): string[] {
 }
 
 /**
- * Checks a rule against the other rules. A rule that keeps has precedence over all rules that expire, so the restrictions on
- * number and order apply only to rules that expire.
+ * Checks a rule against the other rules. Rules of the type `keep` take precedence over rules of the type `expire`, so the
+ * restrictions on number and order apply only to `expire` rules.
  */
 function ofOthers({ rulePriority, selection, action }: Rule, at: number, rules: Rule[]): string[] {
   const { tagStatus } = selection;
@@ -150,7 +152,7 @@ function ofOthers({ rulePriority, selection, action }: Rule, at: number, rules: 
   ];
 }
 
-/** Checks the limits of the whole policy, and reports an error at the first rule that exceeds a limit. */
+/** Checks the limits of the whole policy. The error is reported at the first rule that exceeds a limit. */
 function ofAll(at: number, rules: Rule[]): string[] {
   const patterns = ({ selection: { tagPatternList = [], tagPrefixList = [] } }: Rule) =>
     tagPatternList.length + tagPrefixList.length;
@@ -181,8 +183,8 @@ export function parseRange(text: string): Range | null {
 }
 
 /**
- * Returns the version that a tag is, with or without a leading `v`, or `null` if it is none. A partial version such as `1.2` is
- * none.
+ * Returns the version that a tag name states, with or without a leading `v`, or `null`. A partial version such as `1.2` does
+ * not count.
  */
 export function versionOf(tag: string): SemVer | null {
   return parse(tag);

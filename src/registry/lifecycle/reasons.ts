@@ -1,8 +1,8 @@
-/** The reasons why content expires, as text for people. */
+/** Texts that tell users why a lifecycle rule selects an image for deletion. */
 import type { Digest } from '../../oci/digest.ts';
 import type { Rule, Selection } from './policy.ts';
 
-/** The priority and description of a rule at the time when the rule expired content. */
+/** The priority and description of a rule at the time when the rule selected the content. */
 export interface RuleName {
   priority: number;
   description: string | null;
@@ -25,13 +25,16 @@ export function unused(days: number, { used, pulled }: { used: number; pulled: b
   return `not pulled for ${daysOf(days)}: ${pulled ? 'last used' : 'never pulled, pushed'} ${dayOf(used)}`;
 }
 
-/** Returns a function that returns the reason for the image with the given position in the order of age. */
+/** Returns a function that returns the reason for an image of a given rank. Rank 1 is the newest image. */
 export function tooMany({ countNumber = 0, ...selection }: Selection): (nth: number) => string {
   const images = imagesOf(selection);
   return (nth) => `${ordinal(nth)} newest of ${images}, ${countNumber} ${countNumber === 1 ? 'is' : 'are'} kept`;
 }
 
-/** Returns the reason for an image beyond a threshold. Used if only a part of the repository was read. */
+/**
+ * Returns the reason for an image that is older than a threshold. Its rank is unknown, because only a page of the repository
+ * was read.
+ */
 export function notAmongNewest({ countNumber = 0, ...selection }: Selection): string {
   return `not among the ${countNumber} newest of ${imagesOf(selection)}`;
 }
@@ -50,7 +53,7 @@ export function losesHolder(holder: Digest, isSubject: boolean): string {
 
 export const WAS_DEFERRED = 'what held it was deleted before; it was kept then, because a client had been told that it exists';
 
-/** Returns the reason that is recorded with a deletion: the rules that expired the content. */
+/** Returns the reason that the event of a deletion contains: the rules that selected the content. */
 export function ofRules(rules: RuleName[]): string {
   const [first] = rules;
   if (rules.length === 1 && first)
@@ -64,7 +67,7 @@ function imagesOf({ tagStatus, tagPatternList, tagPrefixList }: Selection): stri
   return tagPrefixList ? `images with tags that begin with ${firstOf(tagPrefixList)}` : 'all images';
 }
 
-/** Shortens a list, because the reason is repeated for each image. */
+/** Shortens a list of texts, because the reason is repeated for each image. */
 function firstOf(texts: string[]): string {
   return texts.length <= 4 ? listed(texts) : listed([...texts.slice(0, 3), `${texts.length - 3} more`]);
 }

@@ -1,6 +1,6 @@
 /**
- * Previews and runs of lifecycle policies, for users and for the scheduled job. Both use the same chooser, so a run deletes
- * what the preview lists.
+ * Previews and runs lifecycle policies, for users and for the scheduled job. Preview and run compute the plan with the same
+ * functions, so a run deletes what the preview lists.
  */
 
 import { settings } from '../../env.ts';
@@ -37,7 +37,7 @@ interface Planned {
 }
 
 /**
- * Plans a preview. Returns `null` if the repository is too large to load at once.
+ * Returns the plan of a preview, or `null` if the repository is too large to load at once.
  * @throws repository-unknown, not-found
  */
 export async function planLifecycle(
@@ -61,9 +61,9 @@ async function etagOf(plan: ExpiryPlan): Promise<string> {
 }
 
 /**
- * Carries out the policy of a repository. Content that has changed since the snapshot is kept.
- * @param options.ifPlan returns true for the ETag of the plan that the caller has seen; `null` if any plan is allowed. If
- *   given, each slice is deleted exactly as planned, or the run ends
+ * Runs the policy of a repository. Content that has changed since it was read is kept.
+ * @param options.ifPlan a function that returns true if the ETag of the plan is the one that the caller saw in a preview. Then
+ * the run deletes exactly this plan or stops. `null` allows any plan
  * @throws repository-unknown, not-found, limit-reached, version-mismatch, deletion-disabled
  */
 export async function runLifecycle(
@@ -92,7 +92,7 @@ export async function runLifecycle(
     whole: ifPlan !== null,
   };
   const { tags, manifests, failure } = await deleteSlices(env, repository, work);
-  // Nothing was deleted, so the time of the next scheduled run does not change.
+  // Nothing was deleted, so the policy remains due at the same time.
   if (failure instanceof ChangedMeanwhile && tags.size + manifests.size === 0) throw failure;
   const deleted = {
     tags: plan.tags.filter(({ tag }) => tags.has(tag)),
@@ -125,9 +125,9 @@ function tooLargeForCondition(): Refusal {
 }
 
 /**
- * Carries out up to `limit` policies that are due, beginning with those that have waited longest. If one fails, the others
- * still run, and the failed one is tried again only after them. For a large repository the call handles one page and ends,
- * unless it is the last page.
+ * Runs up to `limit` due policies. The one that has waited longest runs first. If a run fails, the other policies still run,
+ * and the failed one is tried again after them. In a large repository a call processes one page; it goes on to other policies
+ * only if this was the last page.
  */
 export async function runDueLifecycles(env: Stores, { limit }: { limit: number }): Promise<void> {
   if (!settings(env).deletion) return;
@@ -145,21 +145,21 @@ export async function runDueLifecycles(env: Stores, { limit }: { limit: number }
   if (failures.length > 0) throw new AggregateError(failures, `${failures.length} lifecycle policies failed`);
 }
 
-/** Returns a statement that yields a row if a policy is due. */
+/** Returns a SELECT that yields a row if a policy is due. */
 export function anyLifecycleDue(env: Database): D1PreparedStatement {
   return env.DB.prepare(`SELECT 1 FROM lifecycle_policies WHERE ran_at <= unixepoch() - ${PERIOD} LIMIT 1`);
 }
 
 /**
- * The number of seconds before a failed attempt is repeated. It is multiplied by the square of the number of failed attempts,
- * up to a day.
+ * The minimum number of seconds between a failed attempt and the next one. It is multiplied by the square of the number of
+ * failed attempts, up to a day.
  */
 const RETRY_AFTER = 5 * 60;
 
 /**
- * Claims the policy that has waited longest. The attempt is recorded before the run and its success after the run, because an
- * invocation that uses up its CPU time is killed without notice. A repository whose runs are killed waits longer each time, so
- * it does not block the others.
+ * Claims the due policy that has waited longest, so that no concurrent job runs it. The attempt is recorded before the run and
+ * the success after the run, because the runtime kills an invocation that uses up its CPU time without notice. A repository
+ * whose runs are killed waits longer each time, so it does not block the others.
  */
 async function claimDue(env: Database): Promise<RepositoryName | null> {
   const row = await env.DB.prepare(

@@ -20,7 +20,7 @@ export interface SavedPolicy {
 }
 
 interface Options {
-  /** The version that the policy must have. 0 if there must be no policy; `null` for any version. */
+  /** The version that the saved policy must have. 0 means that no policy may be saved. `null` allows any version. */
   ifVersion: number | null;
   by: Actor;
 }
@@ -55,7 +55,7 @@ export function noPolicy(): Refusal {
 const SAVED = `SELECT policy FROM lifecycle_policies WHERE repository_id = ${REPOSITORY_ID}`;
 
 /**
- * Saves a policy. If the same policy is saved already, nothing changes.
+ * Saves a policy. If the same policy is saved already, nothing is changed and no event is recorded.
  * @throws request-invalid, repository-unknown, version-mismatch
  */
 export async function saveLifecycle(
@@ -105,13 +105,13 @@ function requireVersion(batch: Batch, repository: RepositoryName, ifVersion: num
 }
 
 export interface Report {
-  /** The time of the snapshot on which the run was based, in seconds since the epoch. */
+  /** The time when the content was read on which the run was based, in seconds since the epoch. */
   at: number;
-  /** The subject who started the run, or `registry` for a scheduled run. */
+  /** The subject who started the run, for example `user:alice`, or `registry` for a scheduled run. */
   by: string;
   tags: number;
   manifests: number;
-  /** The number of expired tags and manifests that were not deleted. Another run deletes them. */
+  /** The number of tags and manifests that were selected but not deleted. Another run deletes them. */
   remaining: number;
   /** The reason why the run failed, or `null` if it succeeded. */
   failed: string | null;
@@ -119,8 +119,7 @@ export interface Report {
 }
 
 /**
- * The maximum number of deferred manifests in a report. Further ones are deleted only when a rule on untagged images selects
- * them.
+ * The maximum number of deferred manifests in a report. Others are deleted only when a rule for untagged images selects them.
  */
 export const LEFT_MAX = 1500;
 

@@ -1,4 +1,7 @@
-/** Selects the candidates of a rule, and those that exceed its count or age. The functions are pure. */
+/**
+ * Selects the candidates to which a rule applies, and of these the ones that exceed the rule's count or age. This module does
+ * no I/O.
+ */
 import type SemVer from 'semver/classes/semver.js';
 import type { Digest } from '../../oci/digest.ts';
 import { matcherOf } from '../../oci/pattern.ts';
@@ -11,11 +14,11 @@ import type { Threshold } from './thresholds.ts';
 /** The number of seconds in a day. */
 const DAY = 24 * 60 * 60;
 
-/** A candidate for expiry: a tag or an untagged manifest, with the last use of its image. */
+/** A tag or an untagged manifest that a rule may delete, with the last use of its image. */
 export interface Candidate extends Use {
   /** The tag, or `null` for an untagged manifest. */
   tag: Tag | null;
-  /** The version that the tag is, or `null` if it is none or if no rule needs it. */
+  /** The version that the tag states. `null` if it states none, or if no rule compares versions. */
   version: SemVer | null;
   digest: Digest;
   /** The time of the last push, in seconds since the epoch. */
@@ -24,7 +27,7 @@ export interface Candidate extends Use {
   held: boolean;
 }
 
-/** Returns the candidates that meet the tag requirement of a rule. */
+/** Returns the candidates that meet the tag condition of a rule. */
 export function selected(selection: Selection, candidates: readonly Candidate[]): Candidate[] {
   const { tagStatus, tagPatternList, tagPrefixList, tagSemverRange } = selection;
   if (tagStatus === 'any') return [...candidates];
@@ -39,8 +42,8 @@ export function selected(selection: Selection, candidates: readonly Candidate[])
 }
 
 /**
- * Selects tags as ECR does. An image is selected if each entry of the list matches one of its tags. Of a selected image, the
- * tags that match any entry are returned.
+ * Selects tags as ECR does. An image is selected if each entry of the rule's list matches at least one tag of the image. The
+ * result contains the tags of a selected image that match any entry.
  */
 function matchingAll(tests: ((tag: string) => boolean)[], candidates: readonly Candidate[]): Candidate[] {
   const met = new Map<Digest, Set<number>>();
@@ -55,18 +58,21 @@ function matchingAll(tests: ((tag: string) => boolean)[], candidates: readonly C
   return hits.filter(({ digest }) => met.get(digest)?.size === tests.length);
 }
 
-/** What a rule keeps by its count in the whole repository, for a caller that has read only a part of the repository. */
+/**
+ * The bounds of a rule that keeps a number of images, computed from the whole repository. They are needed if only a page of the
+ * repository was read.
+ */
 export interface CountBounds {
-  /** The last image that the count keeps, or `null` if there are fewer images than the count. */
+  /** The oldest image that the rule keeps, or `null` if there are fewer images than the rule keeps. */
   threshold: Threshold | null;
-  /** The lowest version that the rule keeps, or `null` if it keeps its whole range. */
+  /** The lowest version that the rule keeps, or `null` if the rule keeps its whole range. */
   lowestVersion: SemVer | null;
 }
 
 /**
- * Returns the selected candidates that exceed the rule's count or age, each with a function that returns the reason.
+ * Returns the candidates that exceed the rule's count or age, each with a function that returns the reason.
  * @param now seconds since the epoch
- * @param whole `null` if the candidates are those of the whole repository
+ * @param whole the bounds of the rule, or `null` if `candidates` contains the whole repository
  */
 export function overCount(
   selection: Selection,
@@ -88,22 +94,22 @@ export function overCount(
 }
 
 /**
- * Returns the time of the last use, in seconds since the epoch. Only the day of a pull or check is known, so the end of that
- * day counts. A later push counts as a use, too.
+ * Returns the time of the last use, in seconds since the epoch. Only the day of a pull or HEAD request is stored, so the end of
+ * that day is returned. A later push counts as a use, too.
  */
 function lastUse({ time, pulledOn, checkedOn }: Candidate): { used: number; pulled: boolean } {
   const day = Math.max(pulledOn ?? -1, checkedOn ?? -1);
   return { used: Math.max(time, (day + 1) * DAY - 1), pulled: day >= 0 };
 }
 
-/** Returns the time of each image, which is the time of its newest candidate. */
+/** Returns the time of each image. The time of an image is that of its newest candidate. */
 function timesOf(candidates: readonly Candidate[]): Map<Digest, number> {
   const newest = new Map<Digest, number>();
   for (const { digest, time } of candidates) newest.set(digest, Math.max(time, newest.get(digest) ?? 0));
   return newest;
 }
 
-/** Returns the candidates of images beyond the threshold. */
+/** Returns the candidates whose image is older than the threshold. */
 function beyondThreshold(
   selection: Selection,
   candidates: readonly Candidate[],
@@ -142,7 +148,7 @@ export function keptBy(
     return whole ? atLeast(whole.lowestVersion, candidates) : highest(countNumber, candidates);
   }
   if (countType === undefined) return [...candidates];
-  // A manifest that an index holds is a part of the index's image, so it is not counted.
+  // Rules count images. A manifest that an index lists is a part of that image, so it is not counted.
   const counted = countType === 'imageCountMoreThan' ? candidates.filter(({ held }) => !held) : candidates;
   const over = overCount(selection, counted, now, whole);
   return counted.filter((candidate) => !over.has(candidate));
@@ -162,7 +168,7 @@ function highest(count: number, candidates: readonly Candidate[]): Candidate[] {
   return candidates.filter(({ version }) => version && kept.has(version.version));
 }
 
-/** Returns the highest versions, in descending order. Equal versions count once. */
+/** Returns the highest versions, in descending order. Equal versions are counted once. */
 export function highestOf(count: number, versions: readonly SemVer[]): SemVer[] {
   return [...new Map(versions.map((version) => [version.version, version])).values()].sort(descending).slice(0, count);
 }

@@ -1,5 +1,5 @@
 /**
- * Reads a snapshot of a repository for the lifecycle rules in one transaction, and computes the bytes that a deletion would
+ * Reads the content of a repository for the lifecycle rules in one transaction, and computes how many bytes a deletion would
  * free.
  */
 import { type Database, type Handle, newBatch, type Results } from '../../events/batch.ts';
@@ -15,7 +15,7 @@ import type { Inventory, StoredManifest, StoredTag } from './inventory.ts';
 import type { LifecyclePolicy } from './policy.ts';
 import { type Report, reportOf } from './saved.ts';
 
-/** The maximum number of tags and manifests, taken together, of a repository that rules can handle. */
+/** The maximum number of tags and manifests of a repository for which lifecycle rules can run. */
 export const CANDIDATES_MAX = 50_000;
 
 export interface Snapshot {
@@ -23,19 +23,22 @@ export interface Snapshot {
   policy: LifecyclePolicy | null;
   /** The version of the policy. */
   version: number;
-  /** The report of the last run, or `null` if there was none. */
+  /** The report of the last run, or `null` if there was no run. */
   report: Report | null;
-  /** The state of a run that goes page by page (JSON), or `null` if there is none. */
+  /** The state of an unfinished run that goes page by page, as JSON, or `null` if there is none. */
   pass: string | null;
-  /** The number of attempts of the scheduled job since the last progress. */
+  /** The number of attempts of the scheduled job since a run last made progress. */
   attempts: number;
-  /** True if the repository must be handled page by page. The inventory is empty in this case. */
+  /** True if the repository must be processed page by page. Then `inventory` is empty. */
   isLarge: boolean;
   inventory: Inventory;
   mutability: Mutability;
-  /** The text of the rule in `mutability`. The batch that deletes compares it with the present one. */
+  /**
+   * The source text of the rule in `mutability`. The batch that deletes content fails if the repository has another rule by
+   * then.
+   */
   mutabilityRule: string;
-  /** The time of the snapshot by the clock of the database, in seconds since the epoch. */
+  /** The time when the content was read, by the clock of D1, in seconds since the epoch. */
   now: number;
 }
 
@@ -50,12 +53,12 @@ interface Head {
   large: number;
 }
 
-/** The number of failed attempts after which a repository is handled page by page, however small it is. */
+/** The number of failed attempts after which even a small repository is processed page by page. */
 const FAILED_ATTEMPTS_MAX = 3;
 
 const isTooLong = (table: string) =>
   `EXISTS (SELECT 1 FROM ${table} WHERE repository_id = ${REPOSITORY_ID} LIMIT 1 OFFSET ${WHOLE_MAX})`;
-/** An SQL condition that is true if the repository must be handled page by page. */
+/** SQL condition: the repository must be processed page by page. */
 const IS_LARGE = `(${isTooLong('tags')} OR ${isTooLong('manifests')}
   OR EXISTS (SELECT 1 FROM lifecycle_policies WHERE repository_id = ${REPOSITORY_ID} AND (pass IS NOT NULL
     OR attempts > ${FAILED_ATTEMPTS_MAX})))`;
@@ -70,7 +73,10 @@ const MANIFEST = `m.digest, m.subject, m.size, m.pushed_at AS pushedAt, m.leased
   (SELECT max(p.day) FROM pulls p WHERE p.repository_id = m.repository_id AND p.digest = m.digest) AS pulledOn,
   (SELECT k.day FROM manifest_checks k WHERE k.repository_id = m.repository_id AND k.digest = m.digest) AS checkedOn`;
 
-/** Reads the whole repository, unless it is too large for that. @throws repository-unknown */
+/**
+ * Reads the whole content of a repository. Returns an empty inventory if the repository must be processed page by page.
+ * @throws repository-unknown
+ */
 export async function loadSnapshot(env: Database, repository: RepositoryName): Promise<Snapshot> {
   const isSmall = `NOT (SELECT ${IS_LARGE})`;
   const batch = newBatch(env);
@@ -143,7 +149,7 @@ function snapshotOf(results: Results, { heads, tags, manifests, references }: Ha
   };
 }
 
-/** Refuses if the repository has more tags and manifests than rules can handle. @throws limit-reached */
+/** @throws limit-reached if the repository has more tags and manifests than lifecycle rules can handle */
 export async function requireManageable(env: Database, repository: RepositoryName): Promise<void> {
   const counted = (table: string) =>
     `(SELECT count(*) FROM (SELECT 1 FROM ${table} WHERE repository_id = ${REPOSITORY_ID} LIMIT ${CANDIDATES_MAX} + 1))`;
@@ -159,9 +165,9 @@ export async function requireManageable(env: Database, repository: RepositoryNam
 }
 
 /**
- * Returns the total size of the blobs that are freed when these manifests are deleted and purged. These are the blobs that no
- * other manifest of the repository references and that no other repository has. What is in the trash already does not count,
- * because it is purged before these manifests. Reads each reference of the repository once, in the order of the index.
+ * Returns the number of bytes that are freed when these manifests are deleted and purged from the trash. These are the bytes of
+ * blobs that no other manifest of the repository references and that no other repository contains. Manifests in the trash do
+ * not count, because they are purged earlier. The query reads each reference of the repository once, in the order of the index.
  */
 export async function bytesFreedBy(env: Database, repository: RepositoryName, manifests: Digest[]): Promise<number> {
   if (manifests.length === 0) return 0;
@@ -181,7 +187,7 @@ export async function bytesFreedBy(env: Database, repository: RepositoryName, ma
   return row?.bytes ?? 0;
 }
 
-/** Splits the digests over four parameters. A bound parameter has at most 2 MB, and the digests may be sha512. */
+/** Splits the digests into four SQL parameters. D1 accepts parameters of up to 2 MB, and sha512 digests are long. */
 function quarters(manifests: Digest[]): [Digest[], Digest[], Digest[], Digest[]] {
   const size = Math.ceil(manifests.length / 4);
   const quarter = (n: number) => manifests.slice(n * size, (n + 1) * size);

@@ -1,7 +1,7 @@
 /**
- * The survey of a large repository. It is made before the rules are applied to the pages. It has the thresholds of rules that
- * count images, and the highest versions that rules keep. Versions are compared in TypeScript, some hundred tags at a time, so
- * the survey itself takes several pages.
+ * The survey of a large repository is the first stage of a lifecycle run. It collects what rules need to know about the whole
+ * repository before they can be applied page by page: the thresholds of rules that count images, and the highest versions that
+ * rules keep. Versions are compared in TypeScript, some hundred tags per call, so the survey itself takes several calls.
  */
 import type { Database } from '../../events/batch.ts';
 import { prepare } from '../../events/sql.ts';
@@ -16,13 +16,13 @@ import { findThresholds, type Thresholds } from './thresholds.ts';
 
 export interface Survey {
   thresholds: Thresholds;
-  /** The highest versions found so far, by the priority of the rule that keeps them. */
+  /** The highest versions found up to now, by the priority of the rule that keeps them. */
   versions: Record<number, string[]>;
-  /** The last digest whose tags have been compared, or `null` if the survey is complete. */
+  /** The last digest whose tags were compared, or `null` if the survey is complete. */
   scanned: string | null;
 }
 
-/** The number of tags in one page. */
+/** The number of tags that one call of `continueSurvey` reads. */
 const TAGS = 700;
 
 const countsVersions = ({ selection: { tagSemverRange, countNumber } }: Rule) =>
@@ -34,7 +34,7 @@ export async function beginSurvey(env: Database, repository: RepositoryName, pol
   return { thresholds, versions: {}, scanned: policy.rules.some(countsVersions) ? '' : null };
 }
 
-/** Continues the survey with the versions of further tags. */
+/** Continues the survey: compares the versions of the next tags. */
 export async function continueSurvey(
   env: Database,
   repository: RepositoryName,
@@ -55,7 +55,7 @@ export async function continueSurvey(
   return { ...known, versions, scanned: next };
 }
 
-/** Returns the last image and the lowest version that a rule keeps by its count in the whole repository. */
+/** Returns the bounds of a rule that keeps a number of images: the oldest image and the lowest version that it keeps. */
 export function boundsFor({ thresholds, versions }: Survey, { rulePriority, selection }: Rule): CountBounds {
   const highest = versions[rulePriority];
   const lowest = highest && highest.length >= (selection.countNumber ?? 0) ? highest.at(-1) : undefined;
@@ -67,7 +67,7 @@ interface Row {
   digest: Digest;
 }
 
-/** Reads a page of tags. The tags of an image are always on the same page, because patterns apply to all tags of an image. */
+/** Reads the next tags. All tags of an image are read together, because patterns apply to all tags of an image. */
 async function tagsAfter(
   env: Database,
   repository: RepositoryName,

@@ -1,7 +1,7 @@
 /**
- * Computes the thresholds of rules that count images. The threshold of a rule is the last image that the rule keeps. With it,
- * the rules can be applied to a large repository page by page. The database computes the thresholds, because its CPU time is
- * not counted as the Worker's.
+ * Computes the thresholds of rules that count images. The threshold of a rule is the oldest image that the rule keeps. With
+ * thresholds, the rules can be applied to a large repository page by page. D1 computes the thresholds, because its CPU time
+ * does not count as CPU time of the Worker.
  */
 import { type Batch, type Database, type Handle, newBatch } from '../../events/batch.ts';
 import type { Digest } from '../../oci/digest.ts';
@@ -10,17 +10,18 @@ import { REPOSITORY_ID } from '../repositories/repositories.ts';
 import type { LifecyclePolicy, Selection } from './policy.ts';
 
 /**
- * The last image that a count keeps. Older images exceed the count, and so do images of the same time with a greater digest.
+ * The oldest image that a rule keeps. Older images exceed the rule's count. Of images with the same time, those with a greater
+ * digest exceed the count.
  */
 export interface Threshold {
   time: number;
   digest: Digest;
 }
 
-/** The thresholds by the priority of the rule. `null` if there are fewer images than the rule keeps. */
+/** The thresholds, by the priority of the rule. A threshold is `null` if there are fewer images than the rule keeps. */
 export type Thresholds = Record<number, Threshold | null>;
 
-/** Computes the threshold of each rule that counts images. Reads all tags and manifests once for each of these rules. */
+/** Computes the threshold of each rule that counts images. For each such rule, D1 reads all tags and manifests once. */
 export async function findThresholds(
   env: Database,
   repository: RepositoryName,
@@ -34,7 +35,10 @@ export async function findThresholds(
   return Object.fromEntries(found.map(({ rulePriority, nth }) => [rulePriority, results.first(nth)]));
 }
 
-/** Adds the query of the last image that a count keeps. An image has the time of its newest candidate, as in the chooser. */
+/**
+ * Adds a query to the batch that yields the oldest image that a rule keeps. The time of an image is that of its newest tag, as
+ * in `selecting.ts`.
+ */
 function nthImage(batch: Batch, repository: RepositoryName, selection: Selection): Handle<Threshold> {
   const { tagStatus, tagPatternList, tagPrefixList = [], countNumber = 0 } = selection;
   const patterns = [...(tagPatternList ?? []), ...tagPrefixList.map((prefix) => `${prefix}*`)];
@@ -52,19 +56,19 @@ function nthImage(batch: Batch, repository: RepositoryName, selection: Selection
 }
 
 /**
- * An SQL condition that is true if the tag `t` has the name of an attached tag: of a signature, an attestation, an SBOM or a
- * list of referrers.
+ * SQL condition: the name of tag `t` has the form of an attached tag (of a signature, an attestation, an SBOM or a list of
+ * referrers).
  */
 export const NAMES_SUBJECT = `t.name GLOB 'sha[25][51][62]-*' AND length(t.name) IN (71, 75, 76)`;
 const SUBJECT = "substr(t.name, 1, 6) || ':' || substr(t.name, 8, 64)";
-/** An SQL condition that is true if the tag `t` is attached to the manifest `s` by its name. */
+/** SQL condition: tag `t` is attached to the manifest `s` by its name. */
 export const IS_SUBJECT = `s.repository_id = t.repository_id AND s.digest >= ${SUBJECT} AND s.digest < ${SUBJECT} || 'g'`;
-/** An SQL condition that is true if the tag `t` is attached to another manifest that exists. */
+/** SQL condition: tag `t` is attached to an existing manifest other than the one that it names. */
 const IS_ATTACHED = `(${NAMES_SUBJECT} AND EXISTS (SELECT 1 FROM manifests s WHERE ${IS_SUBJECT} AND s.digest <> t.digest))`;
 
 /**
- * A query of the untagged manifests that no other manifest holds. A manifest that an index lists is a part of the index's
- * image.
+ * SQL query: the untagged manifests that no other manifest references. A manifest that an index lists belongs to the image of
+ * the index, so it is not counted.
  */
 const UNTAGGED = `SELECT m.digest, m.pushed_at AS time FROM manifests m WHERE m.repository_id = ${REPOSITORY_ID}
   AND NOT EXISTS (SELECT 1 FROM tags t INDEXED BY tags_by_digest WHERE t.repository_id = m.repository_id
@@ -74,9 +78,9 @@ const UNTAGGED = `SELECT m.digest, m.pushed_at AS time FROM manifests m WHERE m.
   AND NOT EXISTS (SELECT 1 FROM manifests s WHERE s.repository_id = m.repository_id AND s.digest = m.subject)`;
 
 /**
- * Returns an SQL condition that is true if the tag `name` matches pattern `n` of `:parts`, which has the patterns split at
- * their stars. GLOB is not used, because D1 limits its patterns to 50 bytes. Each literal part matches at the leftmost position
- * after the part before it.
+ * Returns an SQL condition: the tag `name` matches pattern number `n` of `:parts`. `:parts` has the patterns, split at each
+ * `*`. GLOB is not used, because D1 limits GLOB patterns to 50 bytes. Each literal part must occur after the part before it,
+ * and its leftmost occurrence is used.
  */
 function matching(pattern: string, n: number): string {
   const parts = pattern.split('*');

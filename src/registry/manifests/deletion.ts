@@ -1,6 +1,6 @@
 /**
- * Moves the tags and manifests that a lifecycle rule has chosen to the trash. Each deletion is one batch, which requires that
- * the facts on which it is based are unchanged.
+ * Moves the tags and manifests that a lifecycle rule selected to the trash. Each deletion is one batch. The batch fails if
+ * content has changed since the rule selected it.
  */
 import { type Env, settings, type Vars } from '../../env.ts';
 import { type Batch, type Database, newBatch } from '../../events/batch.ts';
@@ -19,13 +19,13 @@ import { type DocumentRow, INLINE_REFERENCES, referencesOf } from './manifests.t
 
 type Stores = Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'> & Vars;
 
-/** Refuses if the registry's settings forbid deletions. @throws deletion-disabled */
+/** @throws deletion-disabled if the registry's settings forbid deletions */
 export function requireDeletion(env: Vars): void {
   if (settings(env).deletion) return;
   throw new Refusal('deletion-disabled');
 }
 
-/** Returns those manifests of `digests` that exist, with the digests that their documents reference. */
+/** Returns the manifests in `digests` that exist, each with the digests that its document references. */
 export async function referencesIn(env: Stores, repository: RepositoryName, digests: Digest[]): Promise<ReferencingManifest[]> {
   const { results } = await prepare(
     env,
@@ -34,7 +34,7 @@ export async function referencesIn(env: Stores, repository: RepositoryName, dige
     { repository, digests },
   ).all<DocumentRow>();
   const manifests: ReferencingManifest[] = [];
-  // One after the other: several long documents at once could use up the memory of the isolate.
+  // Documents are read one after the other. Several long documents at once could use up the memory of the isolate.
   for (const row of results) {
     const references = (await referencesOf(env, row)) ?? (await referencesByRow(env, repository, row.digest));
     manifests.push({ digest: row.digest, references });
@@ -43,8 +43,8 @@ export async function referencesIn(env: Stores, repository: RepositoryName, dige
 }
 
 /**
- * Returns the references of a manifest whose document is missing. Reads all references of the repository, because the case is
- * too rare for an index.
+ * Returns the references of a manifest whose document is missing. The query reads all references of the repository, because
+ * this case is too rare for an index.
  */
 async function referencesByRow(env: Database, repository: RepositoryName, parent: Digest): Promise<Digest[]> {
   const { results } = await prepare(
@@ -55,34 +55,34 @@ async function referencesByRow(env: Database, repository: RepositoryName, parent
   return results.map(({ child }) => child);
 }
 
-/** Content to delete, as a lifecycle rule has chosen it. */
+/** Content to delete, as a lifecycle rule selected it. */
 export interface ExpiredContent {
-  /** The rule on immutable tags at the time of the choice. If the repository has another rule now, nothing is deleted. */
+  /**
+   * The mutability rule of the repository at the time of the selection. If the repository has another rule by the time of the
+   * deletion, nothing is deleted.
+   */
   rule: string;
   /**
-   * The tags to delete. A tag that names another digest now is kept. `reserved` is true for an immutable tag, whose name stays
-   * reserved for its digest.
+   * The tags to delete. A tag that names another digest by the time of the deletion is kept. `reserved` is true for an
+   * immutable tag: after the deletion its name may only be used for the same digest.
    */
   tags: { tag: Tag; digest: Digest; reserved: boolean }[];
   /**
-   * The manifests to delete, in levels. Each level is deleted after the one before it, so parents precede their children, and
-   * subjects precede their referrers.
+   * The manifests to delete, in levels. Each level is deleted after the level before it. Parents are in an earlier level than
+   * their children, and subjects in an earlier level than their referrers.
    */
   levels: Digest[][];
-  /**
-   * Tags that are attached to these manifests by their name. Each is deleted after its subject, and only if the subject was
-   * deleted.
-   */
+  /** Tags that are attached to these manifests by their name. An attached tag is deleted only if its subject was deleted. */
   attached?: AttachedTag[];
 }
 
-/** An SQL condition on a manifest `m`: no tag names it, no manifest references it, and its subject does not exist. */
+/** SQL condition: no tag names the manifest `m`, no manifest references it, and its subject does not exist. */
 export const IS_UNREFERENCED = `NOT EXISTS (
     SELECT 1 FROM tags INDEXED BY tags_by_digest WHERE repository_id = ${REPOSITORY_ID} AND digest = m.digest)
   AND NOT EXISTS (SELECT 1 FROM manifest_references WHERE repository_id = ${REPOSITORY_ID} AND child = m.digest)
   AND NOT EXISTS (SELECT 1 FROM manifests s WHERE s.repository_id = ${REPOSITORY_ID} AND s.digest = m.subject)`;
 
-/** An SQL condition on a manifest `m`: it is unreferenced, and no lease protects it. */
+/** SQL condition: nothing references the manifest `m`, and no lease protects it. */
 const IS_DELETABLE = `${IS_UNREFERENCED} AND m.leased_until <= unixepoch()`;
 
 export interface DeletedContent {
@@ -91,9 +91,9 @@ export interface DeletedContent {
 }
 
 /**
- * Deletes expired content in one batch.
- * @param options.reason the lifecycle rule, as text for people
- * @param options.whole true if nothing may be deleted when any part of the content has changed since it was chosen
+ * Deletes the selected content in one batch.
+ * @param options.reason the lifecycle rule, as text for users
+ * @param options.whole true if nothing may be deleted when any part of the content has changed since its selection
  * @returns the tags and manifests that were deleted
  * @throws deletion-disabled
  */
@@ -118,7 +118,7 @@ export async function deleteExpired(
     }
     return moved;
   });
-  // This fails if one of the manifests was kept because something references it now.
+  // The batch fails if one of the manifests was kept, because something references it by now.
   if (whole) batch.require('overtaken', `${COUNT_OF_MANIFESTS} = 0`, { repository, manifests: levels.flat() });
   try {
     const results = await batch.commit().finally(() => forgetManifests(env));
@@ -136,7 +136,10 @@ export async function deleteExpired(
 const COUNT_OF_MANIFESTS = `(SELECT count(*) FROM json_each(:manifests)
   CROSS JOIN manifests m ON m.repository_id = ${REPOSITORY_ID} AND m.digest = value)`;
 
-/** Refuses the batch with `overtaken` unless each tag still names the same digest and each manifest exists. */
+/**
+ * Adds a precondition to the batch: each tag still names the same digest and each manifest exists. Otherwise the batch fails
+ * with `overtaken`.
+ */
 function requireUnchanged(batch: Batch, repository: RepositoryName, tags: DeletedTag[], manifests: Digest[]): void {
   const { sql, parameters } = tagsOfList(tags.map(({ tag, digest }) => ({ tag, digest, reserved: false })));
   batch.require(

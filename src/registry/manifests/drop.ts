@@ -1,6 +1,6 @@
 /**
- * Moves manifests and their references to the trash, and finds the tags that are attached to manifests by their name. The tag
- * `sha256-….sig` of a signature is such a tag.
+ * Moves manifests and their references to the trash. Finds the tags that are attached to manifests by their name, such as the
+ * tag `sha256-….sig` of a signature.
  */
 import type { Batch, Database, Handle } from '../../events/batch.ts';
 import { recordImageEvent } from '../../events/outbox.ts';
@@ -20,16 +20,19 @@ export interface ReferencingManifest {
   references: Digest[];
 }
 
-/** The maximum length of one list of references. D1 accepts 2 MB in a bound parameter. */
+/** The maximum number of bytes of one JSON list of references. D1 accepts parameters of up to 2 MB. */
 const LIST_MAX_BYTES = 1_000_000;
 
-/** Adds the remaining steps to the batch. @returns a handle of the manifests that were moved */
+/**
+ * Adds the statements to the batch that delete the manifests.
+ * @returns a handle of the deleted manifests
+ */
 type MoveToTrash = () => Handle<{ digest: Digest }>;
 
 /**
- * Adds the steps that create entries in the trash for manifests of the repository. The entries store the names of the
- * manifests' tags, so these steps must run before the tags are deleted. The caller deletes the tags and then calls the returned
- * function, which adds the remaining steps.
+ * Adds statements to the batch that create trash entries for manifests of the repository. A trash entry stores the names of the
+ * manifest's tags, so the tags must still exist. The caller then deletes the tags and calls the returned function, which adds
+ * the other statements.
  * @param condition an SQL condition that each manifest `m` must meet until it is moved; it may use `:repository`
  */
 export function trashManifests(
@@ -78,10 +81,13 @@ export function trashManifests(
   };
 }
 
-/** The maximum number of digests in one bound parameter. D1 accepts 2 MB. */
+/** The maximum number of digests in one SQL parameter. D1 accepts parameters of up to 2 MB. */
 const CHILDREN = 12_000;
 
-/** Adds the steps that subtract manifests and what they reference from the repository's sums. @returns adds what is left */
+/**
+ * Adds statements to the batch that subtract manifests and their blobs from the stored totals of the repository. The caller
+ * then deletes the manifests and calls the returned function, which adds the remaining totals again.
+ */
 function rebalanceAll(batch: Batch, repository: RepositoryName, manifests: ReferencingManifest[]): () => void {
   const children = [...new Set(manifests.flatMap(({ references }) => references))];
   const closings: (() => void)[] = [];
@@ -93,9 +99,10 @@ function rebalanceAll(batch: Batch, repository: RepositoryName, manifests: Refer
   return () => closings.forEach((close) => void close());
 }
 
-/** Adds the steps that copy the manifests to the trash before they are deleted. */
+/** Adds statements to the batch that copy the manifests to the trash. They must run before the manifests are deleted. */
 function copyDocuments(batch: Batch, parameters: { repository: RepositoryName; digests: Digest[] }, condition: string): void {
-  // A document with the same digest that is already in the trash is replaced, so the object of the old one needs a tombstone.
+  // The trash may already have a manifest with the same digest. That copy is replaced, so the R2 object of its document needs a
+  // tombstone.
   batch.run(
     `INSERT OR IGNORE INTO tombstones (object_key, made_at)
      SELECT x.object_key, unixepoch() FROM (${chosen('m.digest, m.object_key', condition)}) c
@@ -116,32 +123,32 @@ function copyDocuments(batch: Batch, parameters: { repository: RepositoryName; d
   );
 }
 
-/** Returns a query of the manifests `m` in `:digests` that exist and meet the condition. */
+/** Returns an SQL query: the manifests `m` in `:digests` that exist and meet the condition. */
 function chosen(columns: string, condition: string): string {
   return `SELECT ${columns} FROM json_each(:digests) CROSS JOIN manifests m
     ON m.repository_id = ${REPOSITORY_ID} AND m.digest = value WHERE ${condition}`;
 }
 
-/**
- * A query of the names of the tags of manifest `m`. It includes the tags of an earlier deletion of the same manifest that was
- * not undone.
- */
+/** SQL query: the names of the tags of manifest `m`. It includes the tags in an older trash entry of the same manifest. */
 const TAG_NAMES = `SELECT json_group_array(name) FROM (
   SELECT t.name FROM tags t INDEXED BY tags_by_digest WHERE t.repository_id = ${REPOSITORY_ID} AND t.digest = m.digest
   UNION SELECT o.value FROM trash e, json_each(e.tags) o
     WHERE e.repository_id = ${REPOSITORY_ID} AND e.kind = 'manifest' AND e.name = m.digest)`;
 
-/** SQL: each manifest `d` in the list `:manifests`, joined with each of its references `r`. */
+/** SQL join: each manifest `d` in the list `:manifests` with each of its references `r`. */
 const PAIRS = `json_each(:manifests) d CROSS JOIN json_each(d.value ->> 'references') r`;
 
 interface References {
   repository: RepositoryName;
   digests: Digest[];
-  /** JSON lists of manifests with their references. */
+  /** JSON lists of manifests with their references. Each list fits into one SQL parameter. */
   lists: string[];
 }
 
-/** Adds the steps that copy the references of the manifests to the trash before the manifests are deleted. */
+/**
+ * Adds statements to the batch that copy the references of the manifests to the trash. They must run before the manifests are
+ * deleted.
+ */
 function copyReferences(batch: Batch, { repository, digests, lists }: References, condition: string): void {
   for (const manifests of lists) {
     batch.run(
@@ -155,9 +162,8 @@ function copyReferences(batch: Batch, { repository, digests, lists }: References
 }
 
 /**
- * Adds the steps that delete the references of the manifests that were moved. They run last. If a parent's references were
- * deleted earlier, its child in the same list would meet the condition, although it did not meet it when the trash entries were
- * made.
+ * Adds statements to the batch that delete the references of the deleted manifests. They must run last. If the references of a
+ * parent were deleted earlier, its child would count as unreferenced and would be deleted without a trash entry.
  */
 function deleteReferences(batch: Batch, repository: RepositoryName, lists: string[]): void {
   for (const manifests of lists) {
@@ -171,7 +177,7 @@ function deleteReferences(batch: Batch, repository: RepositoryName, lists: strin
   }
 }
 
-/** Splits the manifests into JSON lists, each short enough for one bound parameter. */
+/** Splits the manifests into JSON lists, each short enough for one SQL parameter. */
 function listsOf(manifests: ReferencingManifest[]): string[] {
   const lists: string[][] = [];
   let bytes = LIST_MAX_BYTES;
@@ -194,15 +200,12 @@ export interface AttachedTag {
   subject: Digest;
 }
 
-/**
- * The maximum depth of attached tags, for example of signatures of signatures. Deeper ones are not followed and stay ordinary
- * tags.
- */
+/** The maximum depth of attached tags, for example of signatures of signatures. Deeper tags are treated as ordinary tags. */
 const LEVELS_MAX = 10;
 
 /**
- * Finds the tags attached to some manifests, then the tags attached to the manifests that these name, level by level. Each
- * manifest is visited once. If there are no such tags, this takes one query.
+ * Finds the tags attached to some manifests, then the tags attached to the manifests that these tags name, level by level. Each
+ * manifest is visited once. If there are no attached tags, this takes one query.
  */
 export async function attachedBelow(
   env: Database,

@@ -1,6 +1,7 @@
 /**
- * Reads manifests of a repository, and the references in their documents. `put.ts` and `deletion.ts` write manifests. Only
- * deletion and restoring need the references of a given manifest, so the database has no index for them.
+ * Reads manifests of a repository and the references in their documents. `put.ts` and `deletion.ts` write manifests. The
+ * database has no index from a manifest to its references, because only deletion and restoring need them; they are read from
+ * the document.
  */
 import { type Env, settings, type Vars } from '../../env.ts';
 import { type Database, newBatch } from '../../events/batch.ts';
@@ -32,8 +33,8 @@ interface ManifestHead {
 }
 
 /**
- * Returns the SQL that finds a manifest by its tag or digest (`:reference`). An empty object key marks a document whose object
- * is missing, so the manifest counts as absent.
+ * Returns the SQL that finds a manifest by its tag or digest (`:reference`). An empty R2 key marks a document whose object is
+ * missing; such a manifest counts as absent.
  */
 function locate(reference: Reference): string {
   const named = reference.tag
@@ -49,7 +50,10 @@ interface HeadRow {
   size: number;
 }
 
-/** Reads the row of a manifest. A tag is always read from the primary, because it may have moved. */
+/**
+ * Reads the row of a manifest. A tag is read from the primary database and never from a replica, because the tag may have been
+ * moved.
+ */
 function firstNamed<Row>(
   env: Database & Vars,
   columns: string,
@@ -74,8 +78,9 @@ export async function statManifest(
 }
 
 /**
- * Like `statManifest`, for a client that may push and that skips the push if the manifest exists. Takes a lease (invariant 8),
- * so that no lifecycle rule deletes the manifest as untagged before a tag or an index names it.
+ * Returns the digest, media type and size of a manifest to a client that checks, before a push, whether it can skip the push.
+ * Takes a lease on the manifest (invariant 8), so that no lifecycle rule deletes it as untagged before a tag or an index names
+ * it.
  * @throws manifest-unknown
  */
 export async function statManifestForPush(
@@ -98,12 +103,12 @@ export async function statManifestForPush(
   return { digest: row.digest, mediaType: row.media_type, size: row.size };
 }
 
-/** The maximum number of blobs that a pull of a manifest looks up for the pulls of its layers. */
+/** The maximum number of blobs that a pull of a manifest stores in memory for the pulls of its layers. */
 const BLOBS_MAX = 100;
 
 /**
- * An SQL expression on a manifest `m` in a repository `r`: the blobs of the document as a JSON list. It is empty for a document
- * in R2.
+ * SQL expression on manifest `m` in repository `r`: the blobs of the document as a JSON list. The list is empty if the document
+ * is in R2.
  */
 const BLOBS_OF_MANIFEST = `(SELECT json_group_array(json_object('digest', b.digest, 'size', b.size, 'objectKey', b.object_key))
   FROM (SELECT m.content ->> '$.config.digest' AS digest
@@ -138,8 +143,8 @@ async function readManifest(
 }
 
 /**
- * Like `statManifest`, for a client that will probably pull the manifest by its digest next. Reads the whole manifest, so that
- * the next request and those for its blobs take no query.
+ * Returns the digest, media type and size of a manifest to a client that will probably pull the manifest by its digest next.
+ * Reads the whole manifest into the memory of this isolate, so that the pulls of the manifest and of its blobs take no D1 call.
  * @throws manifest-unknown
  */
 export async function statManifestForPull(
@@ -176,7 +181,7 @@ export async function getManifest(
   const text = row.content ?? (await readText(env, row.object_key ?? ''));
   if (text === null) {
     if (fromReplica) {
-      // The manifest may have been deleted meanwhile, and pushed again. The primary is asked.
+      // The manifest may have been deleted and pushed again with another R2 key. So the primary database is queried.
       forgetManifests(env);
       return getManifest(env, repository, reference, now);
     }
@@ -187,7 +192,7 @@ export async function getManifest(
   return { ...head, text };
 }
 
-/** Marks a manifest whose object is missing as absent, so that the next push uploads it again instead of skipping it. */
+/** Marks a manifest whose R2 object is missing. It counts as absent then, so clients upload it again at the next push. */
 async function markMissing(env: Database, repository: RepositoryName, digest: Digest, objectKey: string | null): Promise<void> {
   report('manifest.object-missing', { digest, repository, object: objectKey });
   if (!objectKey) return;
@@ -196,7 +201,10 @@ async function markMissing(env: Database, repository: RepositoryName, digest: Di
   await batch.commit();
 }
 
-/** Like `unknownManifest`, but tells a caller who may pull from this repository if the repository does not exist. */
+/**
+ * Returns the refusal `manifest-unknown`. Its message says if even the repository does not exist. The caller must have the
+ * right to pull.
+ */
 async function unknownToPull(env: Database, repository: RepositoryName, reference: Reference): Promise<Refusal> {
   if (await prepare(env, 'SELECT 1 FROM repositories WHERE name = :repository', { repository }).first()) {
     return unknownManifest(repository, reference);
@@ -221,14 +229,17 @@ interface Document {
   manifests?: Descriptor[] | null;
 }
 
-/** A descriptor in a document, and the list that contains it. */
+/** A descriptor in a manifest's document, and the field of the document that contains it. */
 export interface Described {
   child: Digest;
   list: 'config' | 'layers' | 'manifests';
   type: string | null;
 }
 
-/** Returns the descriptors in a document. @param text a document that was validated when it was pushed */
+/**
+ * Returns the descriptors in a manifest's document.
+ * @param text a document that was validated when it was pushed
+ */
 export function descriptorsIn(text: string): Described[] {
   const { config, layers, manifests } = JSON.parse(text) as Document;
   const of = (list: Described['list'], descriptors: Descriptor[]) =>
@@ -237,8 +248,8 @@ export function descriptorsIn(text: string): Described[] {
 }
 
 /**
- * The columns of a manifest's row that are needed to find its references. `inline` is a JSON list of the referenced digests if
- * the document is in the row.
+ * The columns of a manifest's row from which its references can be found. `inline` is a JSON list of the referenced digests;
+ * `NULL` if the document is in R2.
  */
 export interface DocumentRow {
   digest: Digest;
@@ -247,15 +258,15 @@ export interface DocumentRow {
 }
 
 /**
- * The SQL column `inline`: the digests that the document in `content` references. The database parses the document, so that the
- * document itself is not transferred.
+ * SQL column `inline`: the digests that the document in `content` references. D1 parses the document, so that the document
+ * itself is not sent to the Worker.
  */
 export const INLINE_REFERENCES = `(SELECT json_group_array(DISTINCT d) FROM (
     SELECT content ->> '$.config.digest' AS d
     UNION ALL SELECT value ->> 'digest' FROM json_each(content, '$.layers')
     UNION ALL SELECT value ->> 'digest' FROM json_each(content, '$.manifests')) WHERE d IS NOT NULL) AS inline`;
 
-/** Returns the digests that a document references, or `null` if the document's object is missing. */
+/** Returns the digests that a document references, or `null` if the R2 object of the document is missing. */
 export async function referencesOf(env: Pick<Env, 'BLOBS'>, { inline, object_key }: DocumentRow): Promise<Digest[] | null> {
   if (object_key === null) return inline === null ? null : (JSON.parse(inline) as Digest[]);
   const text = object_key === '' ? null : await readText(env, object_key);

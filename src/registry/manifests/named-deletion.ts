@@ -1,6 +1,6 @@
 /**
- * Moves tags and manifests that a client names to the trash: one of them by the protocol, or several by the management API. A
- * deletion is one batch, which deletes everything that was named or nothing.
+ * Moves tags and manifests that a client names to the trash: one of them by the OCI API, or several by the management API. A
+ * deletion is one batch, so it deletes everything that was named or nothing.
  */
 import type { Env, Vars } from '../../env.ts';
 import { type Batch, type Database, newBatch } from '../../events/batch.ts';
@@ -26,15 +26,18 @@ type Stores = Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'> & Vars;
 export interface NamedContent {
   tags: Tag[];
   digests: Digest[];
-  /** Manifests among `digests` that the client did not name: they go only if nothing but the rest of `digests` holds them. */
+  /**
+   * The manifests in `digests` that the client did not name. They are deleted only if no tag or manifest outside this deletion
+   * needs them.
+   */
   orphans?: Digest[];
 }
 
 interface NamedDeletion {
   by: Actor;
-  /** The condition of a request about one tag or manifest. */
+  /** The If-Match or If-None-Match condition of a request about one tag or manifest. */
   condition?: Condition | null;
-  /** The tags that go, as the client saw them; `null`: whatever there is now. */
+  /** The tags that the client saw in a preview and expects to be deleted. `null` if the client expects nothing. */
   expected?: DeletedTag[] | null;
 }
 
@@ -55,10 +58,10 @@ export async function deleteManifest(
 }
 
 /**
- * Deletes tags, and manifests with their tags and with the signatures and the like that are attached to them by a tag.
- * @throws manifest-unknown, content-referenced, deletion-disabled, tag-immutable, condition-failed, version-mismatch if the
- *   tags
- *   are not those expected, conflict if something holds an orphan by now
+ * Deletes tags and manifests. A manifest is deleted with its tags and with the signatures, attestations and SBOMs that are
+ * attached to it by a tag.
+ * @throws manifest-unknown, content-referenced, deletion-disabled, tag-immutable, condition-failed; version-mismatch if the
+ * tags are not those expected; conflict if a tag or manifest outside this deletion needs an orphan by now
  */
 export async function deleteNamed(
   env: Stores,
@@ -78,10 +81,10 @@ export async function deleteNamed(
   );
 }
 
-/** Bytes of the long documents that one request reads from the bucket, to find out what they reference. */
+/** The maximum number of bytes of documents that one request reads from R2 to find the references of manifests. */
 const DOCUMENTS_MAX_BYTES = 16 * 1024 * 1024;
 
-/** @throws too-much-work if these manifests have too long documents to delete them at once */
+/** @throws too-much-work if the documents of several manifests are too long to read in one request */
 export async function requireShortDocuments(env: Database, repository: RepositoryName, digests: Digest[]): Promise<void> {
   if (digests.length <= 1) return;
   const bytes = await prepare(
@@ -99,10 +102,13 @@ function tooMuch(): Refusal {
   });
 }
 
-/** Bytes of the digests that the manifests of one deletion may reference. Each million takes several statements. */
+/**
+ * The maximum number of bytes of digests that the manifests of one deletion may reference. Each million bytes takes several SQL
+ * statements.
+ */
 const REFERENCES_MAX_BYTES = 2_000_000;
 
-/** @throws too-much-work */
+/** @throws too-much-work if several manifests have too many references for one request */
 function requireFewReferences(manifests: ReferencingManifest[]): void {
   const bytes = manifests.reduce((sum, { references }) => sum + references.reduce((all, { length }) => all + length + 3, 0), 0);
   if (manifests.length <= 1 || bytes <= REFERENCES_MAX_BYTES) return;
@@ -129,7 +135,8 @@ async function deleteOnce(
   const batch = newBatch(env);
   requireUnheld(batch, repository, orphans, named);
   requireUnreferenced(batch, env, repository, digests);
-  // For a tag that does not exist, the answer is 404, even if the request has a condition (RFC 9110, 13.2.1).
+  // If the tag does not exist, the answer is 404, even if the request has a condition (RFC 9110, 13.2.1). So this precondition
+  // comes first.
   requirePresent(batch, env, repository, named, condition !== null);
   requireCondition(batch, env, { repository, digest: digests[0] ?? null, tags, condition });
   if (expected !== null) requireExpected(batch, repository, changing, expected);
@@ -163,8 +170,8 @@ async function namesOf(
 }
 
 /**
- * SQL condition on the digest `d.value`: a tag that is not among `:named` names it, a manifest that is not among `:gone`
- * references it, or its subject exists and is not among `:gone`.
+ * SQL condition on the digest `d.value`: something outside the deletion needs this manifest. That is a tag that is not in
+ * `:named`, a manifest that is not in `:gone` and references it, or an existing subject that is not in `:gone`.
  */
 export const IS_HELD = `(EXISTS (SELECT 1 FROM tags t INDEXED BY tags_by_digest WHERE t.repository_id = ${REPOSITORY_ID}
     AND t.digest = d.value AND t.name NOT IN (SELECT value FROM json_each(:named)))
@@ -174,7 +181,10 @@ export const IS_HELD = `(EXISTS (SELECT 1 FROM tags t INDEXED BY tags_by_digest 
     WHERE o.repository_id = ${REPOSITORY_ID} AND o.digest = d.value
       AND s.digest NOT IN (SELECT value FROM json_each(:gone))))`;
 
-/** Refuses the batch with `conflict` if something holds one of these manifests. */
+/**
+ * Adds a precondition to the batch: no tag or manifest outside the deletion needs one of the orphans. Otherwise the batch fails
+ * with `conflict`.
+ */
 function requireUnheld(batch: Batch, repository: RepositoryName, orphans: Digest[], { tags, digests }: NamedContent): void {
   if (orphans.length === 0) return;
   batch.require(
@@ -185,12 +195,15 @@ function requireUnheld(batch: Batch, repository: RepositoryName, orphans: Digest
   );
 }
 
-/** SQL: manifests outside of `:gone` that reference one of `:gone`. */
+/** SQL query: pairs of a manifest of `:gone` and a manifest outside `:gone` that references it. */
 export const HOLDERS = `SELECT x.child, x.parent FROM json_each(:gone) d
   CROSS JOIN manifest_references x ON x.repository_id = ${REPOSITORY_ID} AND x.child = d.value
   WHERE x.parent NOT IN (SELECT value FROM json_each(:gone))`;
 
-/** Refuses the batch with `content-referenced` while a manifest that stays references one of these. */
+/**
+ * Adds a precondition to the batch: no manifest outside the deletion references one of these manifests. Otherwise the batch
+ * fails with `content-referenced`.
+ */
 function requireUnreferenced(batch: Batch, env: Database, repository: RepositoryName, digests: Digest[]): void {
   if (digests.length === 0) return;
   const parameters = { repository, gone: digests };
@@ -203,13 +216,16 @@ function requireUnreferenced(batch: Batch, env: Database, repository: Repository
   });
 }
 
-/** SQL: the tags of `:named` and the manifests of `:gone` that do not exist. `:stored`: the document must exist as well. */
+/**
+ * SQL query: the tags of `:named` and the manifests of `:gone` that do not exist. If `:stored` is true, a manifest whose
+ * document is missing counts as absent.
+ */
 const ABSENT = `SELECT value AS name FROM json_each(:named)
     WHERE NOT EXISTS (SELECT 1 FROM tags WHERE repository_id = ${REPOSITORY_ID} AND name = value)
   UNION ALL SELECT value FROM json_each(:gone) WHERE NOT EXISTS (SELECT 1 FROM manifests
     WHERE repository_id = ${REPOSITORY_ID} AND digest = value AND (NOT :stored OR object_key IS NOT ''))`;
 
-/** Refuses the batch with `manifest-unknown` unless everything that is named exists. */
+/** Adds a precondition to the batch: all named tags and manifests exist. Otherwise the batch fails with `manifest-unknown`. */
 function requirePresent(
   batch: Batch,
   env: Database,
@@ -232,14 +248,20 @@ function noTag(tag: Tag, repository: RepositoryName): string {
   return `there is no tag ${tag} in ${repository}`;
 }
 
-/** What a refusal says of content that does not exist. @param names tags and digests */
+/**
+ * Returns the message and detail of a refusal because named content does not exist.
+ * @param names the tags and digests that do not exist
+ */
 export function absent(names: string[]): Particulars {
   const one = `${names[0]} does not exist in this repository`;
   const many = `${names.length} of these do not exist in this repository, ${names[0]} among them`;
   return { message: `${names.length === 1 ? one : many}. Nothing was deleted`, detail: names.slice(0, 10) };
 }
 
-/** The batch fails with `version-mismatch` if it would delete other tags than the expected ones. */
+/**
+ * Adds a precondition to the batch: the tags to delete are the expected ones. Otherwise the batch fails with
+ * `version-mismatch`.
+ */
 function requireExpected(
   batch: Batch,
   repository: RepositoryName,
@@ -257,11 +279,14 @@ function requireExpected(
 
 export interface AttachedLevel {
   tags: AttachedTag[];
-  /** The manifests that these tags name. */
+  /** The manifests that the attached tags name. */
   manifests: ReferencingManifest[];
 }
 
-/** Finds the tags that are attached to manifests by their name, and the manifests that they name, level by level. */
+/**
+ * Finds the tags that are attached to the given manifests by their name, and the manifests that these tags name, level by
+ * level.
+ */
 export async function findAttached(env: Stores, repository: RepositoryName, digests: Digest[]): Promise<AttachedLevel[]> {
   if (digests.length === 0) return [];
   const levels = await attachedBelow(env, repository, digests);

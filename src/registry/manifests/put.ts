@@ -1,4 +1,4 @@
-/** Puts a manifest. One batch writes its references, its document, its tags with their history, and the events. */
+/** Stores a pushed manifest. One batch writes its references, its document, its tags with their history, and the events. */
 import { type Env, settings, type Vars } from '../../env.ts';
 import { type Background, type Batch, type Handle, isLost, newBatch, type Results } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
@@ -20,12 +20,15 @@ import { countPut } from '../usage/sums.ts';
 
 type Stores = Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'> & Vars;
 
-/** The maximum number of references in a manifest. The list of references is one bound parameter, and D1 accepts 2 MB in it. */
+/**
+ * The maximum number of references in a manifest. The list of references is one SQL parameter, and D1 accepts parameters of up
+ * to 2 MB.
+ */
 const MAX_REFERENCES = 4000;
 
 /**
- * The maximum size in bytes of a document that is stored in its row. A D1 row has at most 2 MB, and lists should not read
- * megabytes.
+ * The maximum number of bytes of a document that is stored in the manifest's row. A longer document is stored in R2. A D1 row
+ * has at most 2 MB, and lists should not read megabytes.
  */
 const INLINE_MAX_BYTES = 128 * 1024;
 
@@ -42,8 +45,8 @@ interface ManifestPut extends TagPut {
 export type MovedTags = { tag: Tag; previous: Digest }[];
 
 /**
- * Endpoint end-7: puts a manifest (invariants 2, 3 and 6). A push of an existing manifest still counts as a push: the manifest
- * and its tags get a new time, and each tag gets an event.
+ * Endpoint end-7: stores a manifest (invariants 2, 3 and 6). If the manifest exists already, the manifest and its tags get a
+ * new time, and each tag gets an event, as for a new manifest.
  * @throws references-unknown, manifest-invalid, forbidden, condition-failed, tag-immutable, quota-exceeded, repository-unknown
  */
 export async function putManifest(env: Stores, put: ManifestPut, work: Background): Promise<MovedTags> {
@@ -67,25 +70,22 @@ export async function putManifest(env: Stores, put: ManifestPut, work: Backgroun
   }
 }
 
-/**
- * One execution of a put. Its id is written with the changes, so that a later query can find out whether the batch was
- * committed.
- */
+/** One execution of a put. Its id is stored, so that a later query can find out whether D1 committed the batch. */
 interface Attempt {
   id: string;
-  /** The key of the object that stores a long document, or `null` if the document is stored in the row. */
+  /** The R2 key of a long document, or `null` if the document is stored in the row. */
   objectKey: string | null;
   /**
-   * True if the answer to a batch was lost. The database may commit that batch at any time later, so the object is not deleted
-   * here. If no row names it in the end, the scrub deletes it.
+   * True if the answer to a batch was lost. D1 may still commit that batch later, so the R2 object is not deleted here. If no
+   * row names the object in the end, the scrub job deletes it.
    */
   isUncertain: boolean;
 }
 
 /**
- * Commits the put. If the database's answer is lost, a query finds out whether the batch was committed; if it was not, the put
- * is tried once more. The second batch requires that the first one was not committed, because it could undo a later change
- * otherwise.
+ * Commits the put. If the answer of D1 is lost, a query finds out whether the batch was committed. If it was not, the put is
+ * tried once more. The second batch has a precondition that the first one was not committed in between, because the second one
+ * could then undo a later change.
  */
 async function putOnce(env: Stores, put: ManifestPut, attempt: Attempt, judgement: Judgement): Promise<MovedTags> {
   const first = newBatch(env);
@@ -99,7 +99,7 @@ async function putOnce(env: Stores, put: ManifestPut, attempt: Attempt, judgemen
   const carriedOut = await writtenBy(env, put, attempt);
   if (carriedOut) return carriedOut;
   const second = newBatch(env);
-  // The database may still commit the first batch after the query.
+  // D1 may commit the first batch even after the query that did not find it.
   second.require('overtaken', `NOT EXISTS (${WRITTEN})`, writtenParameters(put, attempt));
   const movingNow = addPut(second, env, put, attempt, judgement);
   try {
@@ -121,14 +121,14 @@ function movedIn(results: Results, moving: Handle<MovingTag>): MovedTags {
 }
 
 /**
- * The maximum number of points of a tag's history that are searched for the attempt, beginning with the newest. Other requests
- * may have changed the tag since.
+ * The maximum number of rows of a tag's history in which the attempt is searched, the newest first. Other requests may have
+ * changed the tag since.
  */
 const POINTS = 100;
 
 /**
- * A query of the changes that the put `:attempt` has written. It yields the tags in `:tags` that the put changed, and a row of
- * NULLs if the put wrote the manifest, which may be in the trash by now.
+ * SQL query: the changes that the put `:attempt` wrote. It yields the tags in `:tags` that the put changed. It also yields a
+ * row of NULLs if the put wrote the manifest, even if the manifest is in the trash by now.
  */
 const WRITTEN = `SELECT h.tag, h.previous FROM json_each(:tags) d CROSS JOIN tag_history h
     ON h.repository_id = ${REPOSITORY_ID} AND h.tag = d.value AND h.attempt = :attempt
@@ -142,7 +142,7 @@ function writtenParameters({ repository, tags, digest }: ManifestPut, attempt: A
   return { repository, tags, digest, attempt: attempt.id };
 }
 
-/** Returns the tags that the attempt moved, or `null` if the attempt was not committed. */
+/** Returns the tags that the attempt moved, or `null` if D1 did not commit the attempt. */
 async function writtenBy(env: Stores, put: ManifestPut, attempt: Attempt): Promise<MovedTags | null> {
   const { results } = await prepare(env, WRITTEN, writtenParameters(put, attempt)).all<{
     tag: Tag | null;
@@ -152,7 +152,7 @@ async function writtenBy(env: Stores, put: ManifestPut, attempt: Attempt): Promi
   return results.flatMap(({ tag, previous }) => (tag && previous ? [{ tag, previous }] : []));
 }
 
-/** Adds the preconditions and steps of a put. @returns a handle of the tags that the put moves */
+/** Adds the preconditions and statements of a put to the batch. @returns a handle of the tags that the put moves */
 function addPut(batch: Batch, env: Stores, put: ManifestPut, attempt: Attempt, judgement: Judgement): Handle<MovingTag> {
   const { repository, digest, manifest, size, tags, by, notToMake, notToMove } = put;
   const { mediaType } = manifest;
@@ -172,8 +172,7 @@ function addPut(batch: Batch, env: Stores, put: ManifestPut, attempt: Attempt, j
      SELECT ${REPOSITORY_ID}, value ->> 'digest', :digest FROM json_each(:references) WHERE TRUE ON CONFLICT DO NOTHING`,
     { repository, digest, references },
   );
-  // If the caller may neither create nor move a tag, its time is not updated and no event is recorded, so no webhook deploys
-  // it.
+  // A caller who may neither create nor move a tag must not trigger its webhooks. So the tag gets no new time and no event.
   const pushedAgain = tags.filter((tag) => !notToMake.includes(tag) || !notToMove.includes(tag));
   if (tags.length > 0) {
     changeTags(batch, {
@@ -191,8 +190,8 @@ function deniedTags({ moving, tags }: { moving: boolean; tags: unknown[] }): Par
 }
 
 /**
- * A query of the references in `:references` that are not linked in the repository, or whose descriptor states another size or
- * type.
+ * SQL query: the references in `:references` that the repository does not contain, or whose descriptor states another size or
+ * media type than the stored content has.
  */
 const UNMET_REFERENCES = `SELECT value ->> 'digest' AS digest, coalesce(b.size, m.size) IS NOT NULL AS present
   FROM json_each(:references)
@@ -204,19 +203,22 @@ const UNMET_REFERENCES = `SELECT value ->> 'digest' AS digest, coalesce(b.size, 
   WHERE (b.digest IS NULL AND m.digest IS NULL AND value ->> 'required')
      OR coalesce(b.size, m.size) <> value ->> 'size' OR m.media_type <> value ->> 'mediaType'`;
 
-/** A query that yields a row if the manifest was pushed before with another media type. */
+/** SQL query: yields a row if the manifest was pushed before with another media type. */
 const OTHER_MEDIA_TYPE = `SELECT media_type FROM manifests
   WHERE repository_id = ${REPOSITORY_ID} AND digest = :digest AND media_type <> :mediaType`;
 
 /**
- * Returns the references as one bound parameter (JSON). The media types of blobs are left out, because only manifests have a
- * stored media type to compare. This keeps the longest list within D1's 2 MB.
+ * Returns the references as JSON for one SQL parameter. The media types of blobs are left out, because the database stores
+ * media types of manifests only. So even the longest list fits into D1's 2 MB.
  */
 function listOf({ references }: Manifest): string {
   return JSON.stringify(references.map((one) => (one.kind === 'blob' ? { ...one, mediaType: undefined } : one)));
 }
 
-/** Refuses the batch with `references-unknown` or `manifest-invalid` unless all references are valid (invariant 2). */
+/**
+ * Adds preconditions to the batch: all references of the manifest are valid (invariant 2). Otherwise the batch fails with
+ * `references-unknown` or `manifest-invalid`.
+ */
 function requireContent(batch: Batch, env: Stores, { repository, digest, manifest }: ManifestPut, references: string): void {
   const parameters = { repository, digest, mediaType: manifest.mediaType, references };
   const unmet = async (present: 0 | 1) => {
@@ -241,7 +243,7 @@ function requireContent(batch: Batch, env: Stores, { repository, digest, manifes
   batch.require('manifest-invalid', `NOT EXISTS (${OTHER_MEDIA_TYPE})`, parameters);
 }
 
-/** Adds the step that records the push of a manifest without a tag, if the manifest is new. */
+/** Adds a statement to the batch that records the event of a push without a tag, if the manifest is new. */
 function recordUntagged(batch: Batch, { repository, digest, manifest, size, by }: ManifestPut): void {
   recordImageEvent(batch, {
     about: repository,
@@ -254,8 +256,8 @@ function recordUntagged(batch: Batch, { repository, digest, manifest, size, by }
 }
 
 /**
- * Adds the step that writes the manifest's row. A manifest without a tag gets a lease, which protects it until a tag or an
- * index names it (invariant 8). `pushed_at` is the time of the last put.
+ * Adds a statement to the batch that writes the manifest's row. A manifest without a tag gets a lease, which protects it until
+ * a tag or an index names it (invariant 8). `pushed_at` is the time of the last push.
  */
 function insertManifest(
   batch: Batch,
@@ -281,7 +283,7 @@ function insertManifest(
   );
 }
 
-/** Deletes the new object if no row names it, because the document existed already or the put was refused. */
+/** Deletes the new R2 object if no row names it. This happens if the document existed already or the put was refused. */
 async function discardUnused(env: Stores, repository: RepositoryName, digest: Digest, objectKey: string): Promise<void> {
   const isIn = (table: string) =>
     `EXISTS (SELECT 1 FROM ${table} WHERE repository_id = r.id AND digest = :digest AND object_key = :objectKey)`;

@@ -8,8 +8,8 @@ import { type Page, pageOf } from '../../oci/page.ts';
 import { readText } from '../../storage/objects.ts';
 
 /**
- * The maximum number of bytes of one answer, and of the documents that are read for it. The answer contains their annotations,
- * which may have megabytes each. oras-go reads lists of up to 4 MiB.
+ * The maximum number of bytes of one answer, and of the documents that are read for it. The answer contains annotations of the
+ * referrers, which may have megabytes. The client library oras-go reads lists of up to 4 MiB.
  */
 const PAGE_MAX_BYTES = 4 * 1024 * 1024;
 /** The number of bytes of the answer that are reserved for the JSON around the entries. */
@@ -42,7 +42,7 @@ interface Row {
   candidates: number;
 }
 
-/** Endpoint end-12: lists referrers. If the subject or the repository does not exist, the list is empty; this is no error. */
+/** Endpoint end-12: lists referrers. An unknown subject or repository has an empty list of referrers, not an error. */
 export async function listReferrers(
   env: Pick<Env, 'DB' | 'BLOBS'>,
   repository: RepositoryName,
@@ -51,7 +51,7 @@ export async function listReferrers(
   const [artifactType = null, ...more] = artifactTypes;
   const types = more.length === 0 ? '= :artifactType' : 'IN (SELECT value FROM json_each(:artifactTypes))';
   const type = artifactType === null ? '' : `AND m.artifact_type ${types}`;
-  // The page is chosen without the documents, because sorting them would move megabytes.
+  // The first query selects the page without the documents, because sorting documents would move megabytes.
   const { results } = await prepare(
     env,
     `WITH candidates AS (

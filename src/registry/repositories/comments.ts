@@ -1,6 +1,6 @@
 /**
- * Comments on repositories. Their number for each repository and person is limited, and so are their bytes, so that nobody can
- * make the page of a repository slow (invariant 12).
+ * Comments that users write on repositories. Their number and size are limited for each repository and each user, so that
+ * nobody can make the page of a repository slow (invariant 12).
  */
 import { type Database, newBatch } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
@@ -11,25 +11,25 @@ import { type Page, pageOf } from '../../oci/page.ts';
 import { REPOSITORY_ID, requireRepository } from './repositories.ts';
 
 export interface Comment {
-  /** Numbers the comments of the repository, from 1. */
+  /** The number of the comment in its repository, from 1. */
   id: number;
-  /** `user:alice` */
+  /** The subject of the author, for example `user:alice`. */
   author: string;
-  /** Markdown. */
+  /** The text as the author wrote it, in Markdown. */
   source: string;
   html: string;
-  /** Times in seconds since the epoch. `editedAt` is `null` if it was never edited. */
+  /** In seconds since the epoch. `editedAt` is `null` if the comment was never edited. */
   createdAt: number;
   editedAt: number | null;
 }
 
-/** A text with the HTML that it renders to. */
+/** A Markdown text and its HTML. */
 interface RenderedText {
   source: string;
   html: string;
 }
 
-/** The maximum numbers of comments of a repository, and of one person in a repository. */
+/** The maximum number of comments in a repository, and of comments of one user in a repository. */
 export const COMMENTS_MAX = 1000;
 export const COMMENTS_OF_PERSON_MAX = 100;
 
@@ -37,7 +37,10 @@ const COLUMNS = 'id, author, source, html, created_at AS createdAt, edited_at AS
 const OF_REPOSITORY = `FROM comments WHERE repository_id = ${REPOSITORY_ID}`;
 const ONE = `${OF_REPOSITORY} AND id = :id`;
 
-/** Lists comments, newest first. @param before the page has comments with smaller numbers; `null` for the newest */
+/**
+ * Lists comments, the newest first.
+ * @param before the id of the last comment of the previous page, or `null` for the first page
+ */
 export async function listComments(
   env: Database,
   repository: RepositoryName,
@@ -91,7 +94,10 @@ export async function addComment(env: Database, repository: RepositoryName, text
   return (await batch.commit()).first(added) as Comment;
 }
 
-/** Changes a comment of this person. If the text is the same, nothing changes. @throws not-found */
+/**
+ * Changes a comment that the user `by` wrote. If the text is the same, nothing is changed.
+ * @throws not-found if there is no such comment, or another user wrote it
+ */
 export async function editComment(
   env: Database,
   repository: RepositoryName,
@@ -116,7 +122,11 @@ export async function editComment(
   return (await batch.commit()).first(edited) as Comment;
 }
 
-/** Deletes a comment. @param author only a comment of this person; `null` for any comment. @throws not-found */
+/**
+ * Deletes a comment.
+ * @param author the required author of the comment, or `null` for any author
+ * @throws not-found
+ */
 export async function deleteComment(
   env: Database,
   repository: RepositoryName,

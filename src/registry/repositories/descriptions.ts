@@ -1,4 +1,4 @@
-/** Descriptions of repositories. Also creates and changes repositories for explicit API calls. */
+/** Reads and changes the descriptions of repositories. Creates repositories for the management API. */
 import type { Batch, Database } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import { type ChangedField, changesIn, recordEvent } from '../../events/outbox.ts';
@@ -7,15 +7,15 @@ import type { RepositoryName } from '../../oci/name.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { REPOSITORY_EXISTS, REPOSITORY_ID, requireRepository } from './repositories.ts';
 
-/** What a repository holds now. `usage/sums.ts` keeps these sums. */
+/** The size of a repository's content now. `usage/sums.ts` updates these totals. */
 export interface RepositorySums {
-  /** The bytes of the manifests, and of the blobs that they reference, each blob once. */
+  /** The bytes of the manifests and of the blobs that they reference. Each blob counts once. */
   bytes: number;
   tags: number;
   manifests: number;
 }
 
-/** SQL: the columns of `RepositorySums` of a repository `r`, and the join that they need. */
+/** SQL columns of `RepositorySums` of repository `r`, and the join that they need. */
 export const SUMS = 'coalesce(u.bytes, 0) AS bytes, coalesce(u.tags, 0) AS tags, coalesce(u.manifests, 0) AS manifests';
 export const SUMS_OF = 'LEFT JOIN repository_usage u ON u.repository_id = r.id';
 
@@ -25,9 +25,11 @@ export interface RepositorySummary extends RepositorySums {
   description: string;
   /** The time of creation, in seconds since the epoch. */
   createdAt: number;
-  /** The time of the last push of a tag that it has, in seconds since the epoch. `null` if it has no tag. */
+  /**
+   * The time of the last push of any tag that still exists, in seconds since the epoch. `null` if the repository has no tag.
+   */
   lastPushedAt: number | null;
-  /** The number of people who have starred it. */
+  /** The number of users who have starred the repository. */
   stars: number;
 }
 
@@ -48,20 +50,23 @@ export async function describeRepository(env: Database, repository: RepositoryNa
   return prepare(env, DESCRIPTION, { repository }).first<DescribedRepository>();
 }
 
-/** Returns the repositories that exist, in bytewise order of their names. The overviews are left out, because they are long. */
+/**
+ * Returns the repositories in `names` that exist, in bytewise order of their names. Overviews are not included, because they
+ * are long.
+ */
 export async function describeRepositories(env: Database, names: readonly RepositoryName[]): Promise<RepositorySummary[]> {
   const sql = `SELECT ${SUMMARY} ${DESCRIBED} WHERE r.name IN (SELECT value FROM json_each(:names)) ORDER BY r.name`;
   const { results } = await prepare(env, sql, { names }).all<RepositorySummary>();
   return results;
 }
 
-/** An overview with the HTML that it renders to. */
+/** An overview (Markdown) and its HTML. */
 interface RenderedText {
   source: string;
   html: string;
 }
 
-/** The texts to set. A text that is absent stays unchanged. */
+/** The texts to set. `undefined` leaves a text unchanged. */
 interface DescriptionChange {
   description?: string | undefined;
   overview?: RenderedText | undefined;
@@ -69,7 +74,7 @@ interface DescriptionChange {
 
 interface StoredOverview {
   source: string;
-  /** `null` if this overview was not rendered yet. */
+  /** `null` if the present text was not rendered to HTML yet. */
   html: string | null;
   version: number;
 }
@@ -87,7 +92,7 @@ export async function readOverview(env: Database, repository: RepositoryName): P
   return row;
 }
 
-/** Stores the HTML of an overview, unless the repository was changed since this version. */
+/** Stores the HTML of an overview, unless the repository was changed since `version`. */
 export async function keepOverviewHtml(
   env: Database,
   repository: RepositoryName,
@@ -102,7 +107,7 @@ export async function keepOverviewHtml(
 }
 
 /**
- * Adds to the batch the steps that create a repository. They refuse the batch with `name-taken` if the repository exists.
+ * Adds statements to the batch that create a repository. The batch fails with `name-taken` if the repository exists.
  * @param creator.mayAdminister false if the creator may set only the name
  * @throws forbidden if the creator may not administer the repository but sets a text
  */
@@ -137,7 +142,7 @@ interface ChangeOptions {
   visibility: 'public' | 'private' | null;
 }
 
-/** An SQL condition that is true if the change sets a value that the repository does not have yet. */
+/** SQL condition: the change sets a value that the repository does not have yet. */
 const CHANGES_SOMETHING = `EXISTS (SELECT 1 FROM (${DESCRIPTION}) WHERE coalesce(:description, description) <> description
   OR coalesce(:overview, overview) <> overview OR :visibility IS NOT NULL)`;
 
@@ -149,8 +154,8 @@ const FIELDS: ChangedField[] = [
 ];
 
 /**
- * Adds to the batch the steps that change a repository. If the repository has the given values already, they change nothing and
- * record no event. They refuse the batch with `repository-unknown` or `version-mismatch`.
+ * Adds statements to the batch that change a repository. If the repository has the given values already, they change nothing
+ * and record no event. The batch fails with `repository-unknown` or `version-mismatch` if a precondition does not hold.
  */
 export function changeRepository(
   batch: Batch,
@@ -181,7 +186,7 @@ export function changeRepository(
 }
 
 /**
- * Refuses the batch with `version-mismatch` unless the repository has this version.
+ * Adds a precondition to the batch: the repository has this version. Otherwise the batch fails with `version-mismatch`.
  * @param ifVersion the required version, or `null` for any version
  */
 export function requireRepositoryVersion(batch: Batch, repository: RepositoryName, ifVersion: number | null): void {
@@ -190,7 +195,7 @@ export function requireRepositoryVersion(batch: Batch, repository: RepositoryNam
   batch.require('version-mismatch', `${version} = :ifVersion`, { repository, ifVersion });
 }
 
-/** Refuses the batch with `not-empty` if the namespace contains a repository. */
+/** Adds a precondition to the batch: the namespace contains no repository. Otherwise the batch fails with `not-empty`. */
 export function requireNoRepositories(batch: Batch, namespace: string): void {
   const isWithin = `name >= :namespace || '/' AND name < :namespace || '0'`;
   batch.require('not-empty', `NOT EXISTS (SELECT 1 FROM repositories WHERE ${isWithin})`, { namespace });

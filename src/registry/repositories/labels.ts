@@ -1,6 +1,6 @@
 /**
- * Labels of repositories, and the flag that asks for a scan of each pushed image. AWS calls labels the tags of a resource.
- * Clients of the ECR API set both and read them again. This registry does not scan.
+ * Stores the labels of repositories (AWS calls them tags of a resource) and the flag `scanOnPush`. Clients of the ECR API set
+ * both and read them again. The registry itself does not scan images.
  */
 import { type Batch, type Database, newBatch } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
@@ -10,12 +10,12 @@ import type { RepositoryName } from '../../oci/name.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { REPOSITORY_ID, requireRepository } from './repositories.ts';
 
-/** The maximum number of labels of a repository, as in ECR. */
+/** The maximum number of labels of a repository. ECR has the same limit. */
 const LABELS_MAX = 50;
 
 export type Labels = Record<string, string>;
 
-/** SQL: the labels of `:repository`, as a JSON object. */
+/** SQL expression: the labels of `:repository`, as a JSON object. */
 const LABELS = `(SELECT json_group_object(key, value) FROM repository_labels WHERE repository_id = ${REPOSITORY_ID})`;
 
 /** @throws repository-unknown */
@@ -43,7 +43,9 @@ export async function changeLabels(
   await batch.commit();
 }
 
-/** Adds to the batch the steps that change labels. They refuse the batch with `limit-reached`. */
+/**
+ * Adds statements to the batch that change labels. The batch fails with `limit-reached` if the repository would have too many.
+ */
 export function writeLabels(batch: Batch, repository: RepositoryName, change: Record<string, string | null>): void {
   const parameters = { repository, change: JSON.stringify(change) };
   batch.run(
@@ -62,7 +64,7 @@ export function writeLabels(batch: Batch, repository: RepositoryName, change: Re
   batch.require('limit-reached', `${count} <= ${LABELS_MAX}`, { repository }, { message });
 }
 
-/** Saves whether pushed images are to be scanned. @throws repository-unknown */
+/** Saves whether clients want pushed images to be scanned. @throws repository-unknown */
 export async function saveScanOnPush(env: Database, repository: RepositoryName, scanOnPush: boolean, by: Actor): Promise<void> {
   const batch = newBatch(env);
   requireRepository(batch, repository);
@@ -71,7 +73,7 @@ export async function saveScanOnPush(env: Database, repository: RepositoryName, 
   await batch.commit();
 }
 
-/** Adds to the batch the step that saves the flag. */
+/** Adds a statement to the batch that saves the flag `scanOnPush`. */
 export function writeScanOnPush(batch: Batch, repository: RepositoryName, scanOnPush: boolean): void {
   batch.run(
     `INSERT INTO repository_pages (repository_id, scan_on_push) VALUES (${REPOSITORY_ID}, :flag)
@@ -80,7 +82,7 @@ export function writeScanOnPush(batch: Batch, repository: RepositoryName, scanOn
   );
 }
 
-/** Records the new values. The event is recorded even if they are the old ones. */
+/** Adds an event with the new values to the batch, even if they are the same as before. */
 function recordChange(batch: Batch, repository: RepositoryName, changed: object, by: Actor): void {
   const changes = Object.fromEntries(Object.entries(changed).map(([name, to]) => [name, { to }]));
   recordEvent(batch, {
@@ -96,12 +98,12 @@ export interface StoredSettings {
   name: RepositoryName;
   /** The time of creation, in seconds since the epoch. */
   createdAt: number;
-  /** The rule of immutable tags, as it is stored. */
+  /** The stored rule about immutable tags (`tags/mutability.ts`). */
   rule: string;
   scanOnPush: boolean;
 }
 
-/** Returns those of the repositories that exist, in bytewise order of their names. */
+/** Returns the repositories in `names` that exist, in bytewise order of their names. */
 export async function readSettings(env: Database, names: readonly RepositoryName[]): Promise<StoredSettings[]> {
   const { results } = await prepare(
     env,

@@ -1,4 +1,4 @@
-/** Repositories: looks them up by name or blob, lists them, and creates one at its first push. */
+/** Finds repositories by name or by blob, lists them, and creates a repository at its first push. */
 import type { Batch, Database, Handle, Results } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import { recordEvent } from '../../events/outbox.ts';
@@ -8,13 +8,13 @@ import type { RepositoryName } from '../../oci/name.ts';
 import { type Page, type PageQuery, pageOf } from '../../oci/page.ts';
 import { type Particulars, Refusal } from '../../vocabulary/refusal.ts';
 
-/** An SQL expression: the id of the repository `:repository`, or NULL if it does not exist. */
+/** SQL expression: the id of the repository `:repository`, or NULL if it does not exist. */
 export const REPOSITORY_ID = '(SELECT id FROM repositories WHERE name = :repository)';
 
-/** An SQL condition that is true if the repository `:repository` exists. */
+/** SQL condition: the repository `:repository` exists. */
 export const REPOSITORY_EXISTS = 'EXISTS (SELECT 1 FROM repositories WHERE name = :repository)';
 
-/** The actor of a push, and what the actor may do. */
+/** The user or robot that pushes, and whether the push may create the repository. */
 export interface Pusher {
   /** True if the push may create the repository. */
   mayCreate: boolean;
@@ -22,8 +22,8 @@ export interface Pusher {
 }
 
 /**
- * Adds to the batch the steps that create the repository if it does not exist. If the pusher may not create it, they refuse the
- * batch with `repository-unknown`.
+ * Adds statements to the batch that create the repository if it does not exist. If the pusher may not create it, the batch
+ * fails with `repository-unknown`.
  */
 export function ensureRepository(batch: Batch, repository: RepositoryName, { mayCreate, by }: Pusher): void {
   if (!mayCreate) {
@@ -48,13 +48,13 @@ function mayNotCreate(repository: RepositoryName): Particulars {
   return { message };
 }
 
-/** Refuses the batch with `repository-unknown` if the repository does not exist. */
+/** Adds a precondition to the batch: the repository exists. Otherwise the batch fails with `repository-unknown`. */
 export function requireRepository(batch: Batch, repository: RepositoryName, says?: Particulars): void {
   batch.require('repository-unknown', REPOSITORY_EXISTS, { repository }, says);
 }
 
 /**
- * Checks early, before any byte is received, that a repository exists. Used for a pusher who may not create repositories.
+ * Checks that a repository exists before any byte of a push is received. Called if the pusher may not create repositories.
  * @throws repository-unknown
  */
 export async function checkRepositoryExists(env: Database, repository: RepositoryName): Promise<void> {
@@ -65,15 +65,15 @@ export async function checkRepositoryExists(env: Database, repository: Repositor
 const EXISTENCE = 'SELECT 1 FROM repositories WHERE name = :repository';
 
 /**
- * Adds to the batch a query of whether the repository exists.
- * @returns a function that takes the answer from the batch's results
+ * Adds a query to the batch: does the repository exist?
+ * @returns a function that reads the answer from the results of the batch
  */
 export function queryExistence(batch: Batch, repository: RepositoryName): (results: Results) => boolean {
   const found = batch.query(EXISTENCE, { repository });
   return (results) => results.first(found) !== null;
 }
 
-/** Queries which of these repositories exist. */
+/** Adds a query to the batch that yields those of the names for which a repository exists. */
 export function queryRepositories(batch: Batch, names: readonly string[]): Handle<{ name: string }> {
   return batch.query('SELECT name FROM repositories WHERE name IN (SELECT value FROM json_each(:names))', { names });
 }
@@ -83,7 +83,7 @@ export function notCreated(repository: RepositoryName): Refusal {
   return new Refusal('repository-unknown', mayNotCreate(repository));
 }
 
-/** Returns the names of up to `limit` repositories that hold the blob. */
+/** Returns the names of up to `limit` repositories that contain the blob. */
 export async function repositoriesHolding(env: Database, digest: Digest, limit: number): Promise<RepositoryName[]> {
   const { results } = await prepare(
     env,
@@ -96,8 +96,8 @@ export async function repositoriesHolding(env: Database, digest: Digest, limit: 
 }
 
 /**
- * Selects the repositories that a caller may be able to see. This can include too many: the caller of `listRepositories` checks
- * the rights to each repository before it is shown.
+ * Selects the repositories that a caller may be able to see. The selection can contain too many: the caller of
+ * `listRepositories` must check the rights to each repository before showing it.
  */
 export interface Reach {
   /** Prefixes of repository names. An empty prefix selects all names. */
@@ -105,19 +105,19 @@ export interface Reach {
   names: string[];
   /** The text that the name or the description must contain. The text is in lower case, and the comparison ignores case. */
   search?: string;
-  /** Names after this one are not read. So a search that finds nothing does not read all names. */
+  /** The last name to read. Without it, a search without matches would read all names. */
   until?: string | undefined;
 }
 
-/** Sorts after every name. */
+/** A string that sorts after every repository name. */
 const LAST_NAME = '\u{10ffff}';
 
 const MATCHES_SEARCH = `(:search = '' OR instr(r.name, :search) > 0 OR EXISTS (
     SELECT 1 FROM repository_pages d WHERE d.repository_id = r.id AND instr(lower(d.description), :search) > 0))`;
 
 /**
- * Returns an SQL expression: the smallest name that sorts after `after` and has one of the prefixes. The bounds are combined
- * with `max()` and `min()`, because SQLite can use only one of each kind for an index search. `char(1)` sorts before every
+ * Returns an SQL expression: the smallest name that sorts after `after` and has one of the prefixes. The bounds are combined by
+ * `max()` and `min()`, because SQLite uses only one lower and one upper bound for an index search. `char(1)` sorts before every
  * character of a name.
  */
 const nextName = (after: string) => `(SELECT min(name) FROM (
@@ -126,8 +126,8 @@ const nextName = (after: string) => `(SELECT min(name) FROM (
     FROM json_each(:prefixes) p))`;
 
 /**
- * Returns a page of the names within `reach`, in bytewise order. The query steps through the index from one matching name to
- * the next. So the number of rows read is proportional to the page size and the number of prefixes, not to the number of
+ * Returns a page of the names within `reach`, in bytewise order. The query jumps in the index from one matching name to the
+ * next. So the number of rows read grows with the page size and the number of prefixes, and not with the number of
  * repositories.
  */
 export async function listRepositories(

@@ -1,4 +1,4 @@
-/** The stars of repositories. A person who stars a repository twice has starred it once. */
+/** Stores the stars that users give to repositories. Setting the same star twice changes nothing. */
 import { type Database, newBatch } from '../../events/batch.ts';
 import { prepare } from '../../events/sql.ts';
 import type { RepositoryName } from '../../oci/name.ts';
@@ -6,15 +6,18 @@ import { Refusal } from '../../vocabulary/refusal.ts';
 import { REPOSITORY_ID, requireRepository } from './repositories.ts';
 
 export interface Stars {
-  /** The number of people who have starred the repository. */
+  /** The number of users who have starred the repository. */
   stars: number;
-  /** True if the person has starred it. */
+  /** True if the user of the request has starred the repository. */
   starred: boolean;
 }
 
 const STARRED = `EXISTS (SELECT 1 FROM stars WHERE repository_id = ${REPOSITORY_ID} AND subject = :subject)`;
 
-/** @param subject the person; empty for an anonymous caller. @throws repository-unknown */
+/**
+ * @param subject the subject of the user, or the empty string for an anonymous caller
+ * @throws repository-unknown
+ */
 export async function readStars(env: Database, repository: RepositoryName, subject: string): Promise<Stars> {
   const row = await prepare(
     env,
@@ -26,7 +29,11 @@ export async function readStars(env: Database, repository: RepositoryName, subje
   return { stars: row.stars, starred: row.starred === 1 };
 }
 
-/** Adds or removes the star of a person. The count is changed first, only if the star changes. @throws repository-unknown */
+/**
+ * Adds or removes the star of a user. The number of stars is updated first, because it changes only if the star is not set (or
+ * removed) yet.
+ * @throws repository-unknown
+ */
 export async function setStar(env: Database, repository: RepositoryName, subject: string, starred: boolean): Promise<void> {
   const parameters = { repository, subject };
   const batch = newBatch(env);

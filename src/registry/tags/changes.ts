@@ -1,6 +1,6 @@
 /**
- * Creates, moves and deletes tags. No other file does so, except that the collector deletes the tags of a purged repository. A
- * tag, its history and its event are always written in one batch.
+ * Creates, moves and deletes tags. No other file does so, except that the garbage collector deletes the tags of a purged
+ * repository. A tag, its history and its event are always written in one batch.
  */
 import type { Batch, Handle } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
@@ -14,16 +14,16 @@ import { REPOSITORY_ID } from '../repositories/repositories.ts';
 import { countTags } from '../usage/sums.ts';
 
 /**
- * Returns an SQL expression: the number of the newest point (entry) in the history of a tag of `:repository`, or 0 if there is
- * none.
+ * Returns an SQL expression: the number of the newest row in the history of a tag of `:repository`, or 0 if there is none. The
+ * rows of a tag's history are numbered from 1 and called points.
  */
 export const lastPoint = (name: string) => `coalesce(
   (SELECT point FROM tag_history WHERE repository_id = ${REPOSITORY_ID} AND tag = ${name} ORDER BY point DESC LIMIT 1), 0)`;
 
 /**
- * SQL: the type of the event by which a tag `name` that does not exist names `digest`. If a restore or rollback makes it name
- * what it named last, there is nothing to deploy, so this has a type of its own. A tag whose history has expired is taken to
- * have named the digest.
+ * SQL expression: the type of the event when a tag `name` that does not exist is made to name `digest`. If a restore or
+ * rollback makes the tag name the same digest as before its deletion, the type is `tag.restored`, so that webhooks do not
+ * deploy anything. A tag without history counts as having named `digest`.
  */
 const typeOfCreation = (name: string, digest: string, cause: Cause) =>
   cause === 'push'
@@ -40,21 +40,20 @@ interface TagChange {
   tags: Tag[];
   by: Actor;
   cause: 'push' | 'rollback' | 'restore';
-  /** The id of the push request. Set if the caller must later find out whether the batch was committed. */
+  /** The id of the push. Set if the caller must be able to find out later whether D1 committed the batch. */
   attempt?: string;
   /**
-   * Tags whose time is updated and that get an event even if they already name the manifest, because the image was pushed
-   * again.
+   * The tags that get a new time and an event even if they already name the manifest, because a client pushed the image again.
    */
   pushedAgain?: Tag[];
-  /** True: the batch has counted the new tags. */
+  /** True if another statement of the batch already updates the number of tags of the repository. */
   areCounted?: boolean;
 }
 
 /**
- * Adds the steps that make `tags` name a manifest. They write the tags, the history and the events. The batch must ensure that
- * the manifest exists. A tag that already names the manifest is written only if it is in `pushedAgain`, and its history gets no
- * new point.
+ * Adds statements to the batch that make `tags` name a manifest. They write the tags, the tag history and the events. Another
+ * part of the batch must ensure that the manifest exists. A tag that already names the manifest is written only if it is in
+ * `pushedAgain`, and its history gets no new row.
  */
 export function changeTags(
   batch: Batch,
@@ -92,7 +91,7 @@ export function changeTags(
   );
 }
 
-/** Adds the steps that restore tags of existing manifests. A tag that exists already is not changed. */
+/** Adds statements to the batch that restore tags of existing manifests. A tag that exists by now is not changed. */
 export function restoreTags(batch: Batch, repository: RepositoryName, tags: { tag: Tag; digest: Digest }[], by: Actor): void {
   const cause = 'restore';
   const parameters = { repository, tags };
@@ -122,8 +121,8 @@ export function restoreTags(batch: Batch, repository: RepositoryName, tags: { ta
 }
 
 /**
- * A SELECT of tags of `:repository`, with the columns `name`, `digest` and `reserved`. If `reserved` is 1, the name stays
- * reserved for that digest after the deletion.
+ * A SELECT of tags of `:repository`, with the columns `name`, `digest` and `reserved`. If `reserved` is 1, the name may only be
+ * used for the same digest after the deletion.
  */
 export interface TagSelection {
   sql: string;
@@ -132,11 +131,11 @@ export interface TagSelection {
 
 export interface Deletion {
   by: Actor;
-  /** The lifecycle rule that causes the deletion, as text for people. `null` if a user requested the deletion. */
+  /** The lifecycle rule that causes the deletion, as text for users. `null` if a user requested the deletion. */
   reason: string | null;
 }
 
-/** Selects tags by their names, except those that name one of the digests. */
+/** Selects tags by name, except tags that name one of the digests. */
 export function tagsNamed(tags: readonly Tag[], except: readonly Digest[]): TagSelection {
   return {
     sql: `SELECT name, digest, 0 AS reserved FROM tags WHERE repository_id = ${REPOSITORY_ID}
@@ -145,7 +144,7 @@ export function tagsNamed(tags: readonly Tag[], except: readonly Digest[]): TagS
   };
 }
 
-/** Selects all tags of some manifests. */
+/** Selects all tags that name one of the manifests. */
 export function tagsNaming(digests: readonly Digest[]): TagSelection {
   return {
     sql: `SELECT t.name, t.digest, 0 AS reserved FROM json_each(:gone) d
@@ -162,8 +161,8 @@ const LISTED_TAGS = `FROM json_each(:listed)
   CROSS JOIN tags t ON t.repository_id = ${REPOSITORY_ID} AND t.name = value ->> 'tag' AND t.digest = value ->> 'digest'`;
 
 /**
- * Selects the tags of a list that still name the listed digest. `reserved` is true for a tag that was immutable, whose name
- * stays reserved for that digest.
+ * Selects the tags of a list that still name the listed digest. `reserved` is true for a tag that was immutable; after the
+ * deletion its name may only be used for the same digest.
  */
 export function tagsOfList(list: { tag: Tag; digest: Digest; reserved: boolean }[]): TagSelection {
   return { sql: `SELECT t.name, t.digest, value ->> 'reserved' AS reserved ${LISTED_TAGS}`, parameters: { listed: list } };
@@ -171,7 +170,7 @@ export function tagsOfList(list: { tag: Tag; digest: Digest; reserved: boolean }
 
 /**
  * Selects the tags of a list that still name the listed digest and whose subject no longer exists. The subject is the manifest
- * that the tag's name refers to, as in `sha256-….sig`.
+ * whose digest is in the tag's name, as in `sha256-….sig`.
  */
 export function tagsWithoutSubject(list: { tag: Tag; digest: Digest; subject: Digest }[]): TagSelection {
   return {
@@ -181,7 +180,7 @@ export function tagsWithoutSubject(list: { tag: Tag; digest: Digest; subject: Di
   };
 }
 
-/** The cause of a deletion, for its events. */
+/** Returns the cause of a deletion for its events. */
 export function causeOf({ reason }: Pick<Deletion, 'reason'>): Cause {
   return reason === null ? 'deletion' : 'lifecycle';
 }
@@ -193,8 +192,8 @@ export interface DeletedTag {
 }
 
 /**
- * Adds the steps that delete tags.
- * @param toTrash true if each tag gets an entry in the trash, from which it can be restored
+ * Adds statements to the batch that delete tags.
+ * @param toTrash true if each tag gets a trash entry, from which it can be restored
  * @returns a handle of the deleted tags
  */
 export function deleteTags(

@@ -1,6 +1,6 @@
 /**
- * Preconditions of changes to tags: the caller's rights to the tags, and the conditions in the request's headers (`If-Match`,
- * `If-None-Match`).
+ * Preconditions of batches that change tags: the caller has the rights to the tags, and the request's `If-Match` and
+ * `If-None-Match` conditions hold.
  */
 import type { Batch, Database } from '../../events/batch.ts';
 import { prepare } from '../../events/sql.ts';
@@ -12,7 +12,7 @@ import type { Particulars } from '../../vocabulary/refusal.ts';
 import { REPOSITORY_ID } from '../repositories/repositories.ts';
 import type { TagSelection } from './changes.ts';
 
-/** The rights that the caller lacks to tags that a request would make name a manifest. */
+/** The rights that the caller lacks, among the tags that a request would make name a manifest. */
 interface TagRights {
   /** The tags that the caller may not create. */
   notToMake: Tag[];
@@ -20,10 +20,10 @@ interface TagRights {
   notToMove: Tag[];
 }
 
-/** The subject of a condition: the tags, or the manifest if `tags` is empty. */
+/** What a request's condition is about: the tags, or the manifest if `tags` is empty. */
 interface Conditional {
   repository: RepositoryName;
-  /** The digest of the manifest, or `null` if the condition concerns only tags. */
+  /** The digest of the manifest, or `null` if the condition is only about tags. */
   digest: Digest | null;
   tags: Tag[];
   condition: Condition | null;
@@ -33,16 +33,16 @@ export interface TagPut extends TagRights, Conditional {
   digest: Digest;
 }
 
-/** A query of the tags in `:tags` that name another digest than `:digest`. */
+/** SQL query: the tags in `:tags` that name another digest than `:digest`. */
 export const MOVING_TAGS = `SELECT name, digest FROM tags
   WHERE repository_id = ${REPOSITORY_ID} AND name IN (SELECT value FROM json_each(:tags)) AND digest <> :digest`;
 
-/** A query of the tags in `:tags` that do not exist. */
+/** SQL query: the tags in `:tags` that do not exist. */
 const ABSENT_TAGS = `SELECT value AS name FROM json_each(:tags)
   WHERE NOT EXISTS (SELECT 1 FROM tags WHERE repository_id = ${REPOSITORY_ID} AND name = value)`;
 
 /**
- * A query of the tags in `:tags` that name another digest than `:digest`, or that were deleted and are reserved for another
+ * SQL query: the tags in `:tags` that name another digest than `:digest`, or that were deleted and are reserved for another
  * digest.
  */
 const TAGS_HELD_BY_OTHERS = `SELECT value AS name, coalesce(t.digest, h.previous) AS digest FROM json_each(:tags)
@@ -51,15 +51,15 @@ const TAGS_HELD_BY_OTHERS = `SELECT value AS name, coalesce(t.digest, h.previous
     AND h.point = (SELECT max(point) FROM tag_history l WHERE l.repository_id = ${REPOSITORY_ID} AND l.tag = value)
   WHERE coalesce(t.digest, h.previous) <> :digest`;
 
-/** Selects the tags that, if they are immutable, cannot be made to name `digest`. */
+/** Selects the tags that cannot be made to name `digest` if they are immutable. */
 export function tagsHeldByOthers(tags: Tag[], digest: Digest): Pick<TagSelection, 'sql' | 'parameters'> {
   return { sql: TAGS_HELD_BY_OTHERS, parameters: { tags, digest } };
 }
 
 /**
- * Refuses the batch with `forbidden` if it would move or create a tag for which the caller lacks the right. Most callers have
- * the rights to all tags, so this rarely adds a step.
- * @param says returns the particulars of the refusal. `moving` is true if the tags exist and would be moved
+ * Adds a precondition to the batch: it does not move or create a tag to which the caller lacks the right. Otherwise the batch
+ * fails with `forbidden`. Most callers have the rights to all tags; then nothing is added.
+ * @param says returns the message and detail of the refusal. `moving` is true if the tags exist and would be moved
  */
 export function requireTagRights(
   batch: Batch,
@@ -81,8 +81,8 @@ export function requireTagRights(
 }
 
 /**
- * An SQL query that selects the digest that each tag in `:tags` names. The digest is '' if the tag does not exist. If `:tags`
- * is empty, the query selects one row for the manifest `:digest`, which has '' if the manifest or its document does not exist.
+ * SQL query: the digest that each tag in `:tags` names, or '' if the tag does not exist. If `:tags` is empty, the query yields
+ * one row for the manifest `:digest`. Its digest is '' if the manifest or its document does not exist.
  */
 const CURRENT_DIGESTS = `SELECT value AS name, coalesce(t.digest, '') AS current FROM json_each(:tags)
     LEFT JOIN tags t ON t.repository_id = ${REPOSITORY_ID} AND t.name = value
@@ -90,7 +90,10 @@ const CURRENT_DIGESTS = `SELECT value AS name, coalesce(t.digest, '') AS current
       (SELECT digest FROM manifests WHERE repository_id = ${REPOSITORY_ID} AND digest = :digest AND object_key IS NOT ''), '')
     WHERE json_array_length(:tags) = 0`;
 
-/** Refuses the batch with `reason` if a tag, or the manifest, does not meet the condition of the request. */
+/**
+ * Adds a precondition to the batch: the tags, or the manifest, meet the condition of the request. Otherwise the batch fails
+ * with `reason`.
+ */
 export function requireCondition(
   batch: Batch,
   env: Database,
@@ -107,7 +110,7 @@ export function requireCondition(
   });
 }
 
-/** Returns an SQL condition that selects the rows of CURRENT_DIGESTS that do not meet the condition of the request. */
+/** Returns an SQL condition: a row of CURRENT_DIGESTS does not meet the condition of the request. */
 function unmetBy({ match, noneMatch }: Condition): string {
   const unmet = [
     ...(match === '*' ? ["current = ''"] : match ? ['current NOT IN (SELECT value FROM json_each(:match))'] : []),

@@ -1,7 +1,7 @@
 /**
- * Immutable tags of a repository, with ECR's four values and its exclusion filters. Patterns are matched in TypeScript, not in
- * SQL, so the rule is read before the batch is made. The batch then compares the rule that was read with the present one, and
- * is refused with `overtaken` if they differ.
+ * Immutable tags of a repository, with ECR's four values and its exclusion filters. The rule is matched in TypeScript, not in
+ * SQL, so it is read before the batch is made. The batch has a precondition that the repository still has this rule; otherwise
+ * it fails with `overtaken`.
  */
 import { type Batch, type Database, newBatch, withRetries } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
@@ -36,7 +36,7 @@ export function mutabilityOfTag(mutability: Mutability, tag: string): TagMutabil
   return { ...mutability, immutable: isImmutable(mutability, tag), excludedBy };
 }
 
-/** Returns the text of a rule as it is stored and compared. It is empty if every tag may move. */
+/** Returns the rule as text, in which form it is stored and compared. The text is empty if every tag may move. */
 function ruleOf({ value, exclusions }: Mutability): string {
   return value === 'MUTABLE' ? '' : JSON.stringify({ value, exclusions });
 }
@@ -45,10 +45,10 @@ export function mutabilityOf(rule: string): Mutability {
   return rule === '' ? MUTABLE : (JSON.parse(rule) as Mutability);
 }
 
-/** An SQL expression: the text of the rule of `:repository`, or '' if every tag may move. */
+/** SQL expression: the text of the rule of `:repository`, or '' if every tag may move. */
 export const MUTABILITY_RULE = `coalesce((SELECT rule FROM tag_mutability WHERE repository_id = ${REPOSITORY_ID}), '')`;
 
-/** Returns the rule of a repository, parsed and as text. @throws repository-unknown */
+/** Returns the mutability rule of a repository, both parsed and as text. @throws repository-unknown */
 export async function getMutability(
   env: Database,
   repository: RepositoryName,
@@ -75,7 +75,8 @@ function errorsIn({ value, exclusions }: Mutability): FieldError[] {
 }
 
 /**
- * Saves which tags are immutable. The rule also applies to existing tags. If the rule is the same as before, nothing changes.
+ * Saves which tags are immutable. The rule also applies to existing tags. If the rule is the same as before, nothing is
+ * changed.
  * @param ifVersion the version that the rule must have, or `null` for any version
  * @throws request-invalid, repository-unknown, version-mismatch
  */
@@ -93,7 +94,7 @@ export async function saveMutability(
   await batch.commit();
 }
 
-/** Adds to the batch the steps that save which tags are immutable. @throws request-invalid */
+/** Adds statements to the batch that save which tags are immutable. @throws request-invalid */
 export function writeMutability(batch: Batch, repository: RepositoryName, mutability: Mutability, by: Actor): void {
   requireNoErrors(errorsIn(mutability));
   const parameters = { repository, rule: ruleOf(mutability), value: mutability.value, exclusions: mutability.exclusions };
@@ -116,15 +117,18 @@ export function writeMutability(batch: Batch, repository: RepositoryName, mutabi
   );
 }
 
-/** The rule on which a decision is based. `free` returns those of the given tags that may be changed under it. */
+/**
+ * A mutability rule on which a decision is based. The function `free` returns those of the given tags that may be changed under
+ * the rule.
+ */
 export interface Judgement {
   rule: string;
   free: <T extends string>(tags: T[]) => T[];
 }
 
 /**
- * Optimistic default: assume there is no rule. If there is one, and it concerns the change, the batch is refused with
- * `overtaken`.
+ * Optimistic default: assume that the repository has no mutability rule. If it has one and the change concerns a tag, the batch
+ * fails with `overtaken`, and `withMutabilityRule` reads the rule and tries again.
  */
 const ASSUMED: Judgement = { rule: '', free: () => [] };
 
@@ -134,8 +138,8 @@ export function judgementOf(rule: string): Judgement {
 }
 
 /**
- * Makes a change under the repository's rule. The first attempt does not read the rule, because most repositories have none. If
- * it is refused with `overtaken`, the rule is read and the change is attempted again.
+ * Makes a change under the mutability rule of the repository. The first attempt assumes that there is no rule, because most
+ * repositories have none. If it fails with `overtaken`, the rule is read and the change is tried again.
  */
 export async function withMutabilityRule<T>(
   env: Database,
@@ -155,21 +159,23 @@ async function readRule(env: Database, repository: RepositoryName): Promise<stri
   return rule ?? '';
 }
 
-/** The reason of a refusal to change immutable tags, what stays unchanged, and what to do instead. */
+/**
+ * How to refuse a change of immutable tags: the reason, and the sentence that says what stays unchanged and what to do instead.
+ */
 interface ImmutableRefusal {
   reason?: Precondition;
   instead?: string;
 }
 
-/** The last words of a refusal to change an immutable tag or a repository that has one. */
+/** Returns the end of the message when a tag is immutable: how the rule can be changed. */
 export function howToChangeRule(repository: RepositoryName): string {
   const address = `PUT /api/v1/repositories/${repository}/-/tag-mutability`;
   return `ask the repository's owner or an administrator to change the rule (${address})`;
 }
 
 /**
- * Refuses the batch if it would change an immutable tag. Refuses it with `overtaken` if the repository has a rule other than
- * the one in `judgement`.
+ * Adds preconditions to the batch: it changes no immutable tag, and the repository still has the rule in `judgement`. If the
+ * repository has another rule, the batch fails with `overtaken`.
  * @param changing selects the tags that the batch would change, with the columns `name` and `digest`
  * @param decided.names the tags that were checked against the rule
  */
@@ -200,7 +206,7 @@ export function requireMutable(
 }
 
 /**
- * Returns the particulars of a refusal.
+ * Returns the message and detail of a refusal.
  * @param tags the immutable tags that the batch would have changed
  * @param remedy the end of the message: what to do
  */
@@ -210,7 +216,8 @@ function immutableTags(tags: { name: string; digest: Digest }[], remedy: string)
     tags.length === 1
       ? `the tag ${first?.name} is immutable, and stays at ${first?.digest}`
       : `${tags.length} tags are immutable, ${first?.name} among them`;
-  // cosign adds a second signature or attestation by moving the tag of the first one. ECR and Harbor refuse this as well.
+  // cosign adds a second signature or attestation by moving the tag of the first one. This is refused too, as in ECR and
+  // Harbor.
   const signs = tags.some(({ name }) => attachedTo(name) !== null);
   const signing = signs ? '. To add signatures under such a tag, exclude sha256-* from immutability' : '';
   return { message: `${which}${signing}. ${remedy}`, detail: tags.slice(0, 10) };

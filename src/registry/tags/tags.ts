@@ -1,6 +1,6 @@
 /**
- * Lists the tags of a repository and their history, and rolls a tag back to a digest that it named before. `changes.ts` writes
- * tags.
+ * Lists the tags of a repository and the history of a tag. Rolls a tag back to a digest that it named before. `changes.ts`
+ * writes tags.
  */
 import { type Database, newBatch } from '../../events/batch.ts';
 import { type Actor, actorIn } from '../../events/event.ts';
@@ -36,7 +36,7 @@ export async function listTags(env: Database, repository: RepositoryName, { afte
 }
 
 export interface HistoryPoint {
-  /** The number of the change. The changes of each tag are numbered from 1. */
+  /** The number of this row in the tag's history. The rows of each tag are numbered from 1 and called points. */
   point: number;
   /** The time of the change, in seconds since the epoch. */
   at: number;
@@ -44,7 +44,7 @@ export interface HistoryPoint {
   digest: Digest | null;
   previous: Digest | null;
   by: Actor;
-  /** `null` if the change was recorded before causes were. */
+  /** `null` for changes that an earlier version of the registry recorded without a cause. */
   cause: Cause | null;
   /** True if the manifest still exists, so that the tag can be rolled back to it. */
   present: boolean;
@@ -62,9 +62,9 @@ interface Row {
 }
 
 /**
- * Lists the points (changes) of a tag's history, newest first. The LEFT JOIN yields one row for a tag without a history, and
- * none for an unknown repository.
- * @param before the page begins with the point before this one; `null` for the newest
+ * Lists the history of a tag, the newest change first. The LEFT JOIN yields one row for a tag without history and none for an
+ * unknown repository.
+ * @param before the number of the last change of the previous page, or `null` for the first page
  * @throws repository-unknown
  */
 export async function listHistory(
@@ -94,8 +94,7 @@ export async function listHistory(
 }
 
 /**
- * Returns the digest that a tag named after a point of its history. @throws not-found; conflict if the tag was deleted at that
- * point
+ * Returns the digest that a tag named after change number `point`. @throws not-found; conflict if that change deleted the tag
  */
 export async function digestAt(env: Database, repository: RepositoryName, tag: Tag, point: number): Promise<Digest> {
   const row = await prepare(
@@ -110,9 +109,9 @@ export async function digestAt(env: Database, repository: RepositoryName, tag: T
 }
 
 /**
- * Makes a tag name a manifest of its repository that it named before. If the tag already names the manifest, nothing changes.
+ * Makes a tag name a manifest that it named before. If the tag already names the manifest, nothing is changed.
  * @throws not-found if the tag never named the manifest; conflict if the manifest no longer exists; forbidden,
- *   version-mismatch, tag-immutable
+ * version-mismatch, tag-immutable
  */
 export async function rollBack(env: Database, put: TagPut, tag: Tag, by: Actor): Promise<void> {
   await withMutabilityRule(env, put.repository, (judgement) => rollBackOnce(env, put, { tag, by, judgement }));
@@ -145,8 +144,8 @@ function missingRight(tag: Tag, right: 'push' | 'retag'): Particulars {
 }
 
 /**
- * Returns the manifest to roll back to.
- * @throws not-found if the tag never named it; conflict if it no longer exists
+ * Returns the manifest to which the tag is rolled back.
+ * @throws not-found if the tag never named the manifest; conflict if the manifest no longer exists
  */
 async function findTarget(
   env: Database,

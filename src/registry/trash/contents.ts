@@ -1,7 +1,7 @@
 /**
- * Finds the content that must be restored with a manifest: the manifests in the trash that it lists, the manifests in the trash
- * that refer to it, and the blobs that all of these reference (`references.ts`). Documents in the bucket are read here, and
- * their references are passed to the database.
+ * Finds the content to restore together with a manifest from the trash: the manifests in the trash that it lists, the manifests
+ * in the trash whose subject it is, and the blobs that all of these reference (`references.ts`). Documents in R2 are read here,
+ * and their references are passed to SQL as a parameter.
  */
 import type { Env } from '../../env.ts';
 import { prepare } from '../../events/sql.ts';
@@ -16,29 +16,32 @@ import { type BucketDocument, contentGone, findMissing, type MissingContent } fr
 type Stores = Pick<Env, 'DB' | 'BLOBS'>;
 
 /**
- * The limits of one restore, which is one batch: the number of manifests, the number of levels around the first manifest, and
- * the number of documents that are read from the bucket.
+ * The limits of one restore, which is one batch: the number of manifests, the number of levels of manifests around the first
+ * one, and the number of documents that are read from R2.
  */
 const MANIFESTS_MAX = 2000;
 const LEVELS_MAX = 10;
 const IN_BUCKET_MAX = 50;
 /**
- * The maximum number of characters of the references in those documents. They are one bound parameter, and D1 accepts 2 MB in
- * it.
+ * The maximum number of characters of the references in the documents from R2. They are one SQL parameter, and D1 accepts
+ * parameters of up to 2 MB.
  */
 const IN_BUCKET_MAX_LENGTH = 1_800_000;
 
 export interface Contents extends MissingContent {
-  /** The manifests to restore. Children precede the manifests that list them. */
+  /** The manifests to restore. A manifest comes before the manifests that list it. */
   manifests: Digest[];
   inBucket: BucketDocument[];
-  /** The tags that are attached to the manifests by their name, and were not deleted before their manifests. */
+  /**
+   * The tags that are attached to the manifests by their name and that were deleted with them. A tag that was deleted earlier
+   * is not restored.
+   */
   attached: { tag: Tag; digest: Digest }[];
   /** True if referrers stay in the trash, because they cannot be restored or are too many. */
   withoutReferrers: boolean;
 }
 
-/** The contents of a restore that has only tags to restore. */
+/** The contents of a restore that restores only tags. */
 export const NO_CONTENTS: Contents = {
   manifests: [],
   inBucket: [],
@@ -50,13 +53,13 @@ export const NO_CONTENTS: Contents = {
 
 interface TrashedDocument {
   digest: Digest;
-  /** The key of the document's object. `null` if the document is in its row; empty if the object is known to be missing. */
+  /** The R2 key of the document. `null` if the document is in its row. Empty if the R2 object is known to be missing. */
   objectKey: string | null;
 }
 
 /**
- * Finds the contents of a restore. If the referrers cannot be restored, or are too many, they stay in the trash, because the
- * manifest does not need them.
+ * Finds the contents of a restore. Referrers stay in the trash if they cannot be restored or are too many, because the manifest
+ * does not need them.
  * @throws content-gone; limit-reached if the content is too much for one request
  */
 export async function contentsOf(env: Stores, id: number, root: TrashedDocument): Promise<Contents> {
@@ -93,8 +96,8 @@ async function gather(env: Stores, id: number, root: TrashedDocument, withReferr
 }
 
 /**
- * SQL: the tags in the list `:attachable` that are in the trash and were not deleted before their subject. A tag that was
- * deleted earlier was deleted on its own and is not restored.
+ * SQL: the tags in the list `:attachable` that are in the trash and were not deleted before their subject. A user deleted an
+ * earlier one on its own, so it is not restored with its subject.
  */
 const ATTACHED = `FROM json_each(:attachable) n
   CROSS JOIN trash e ON e.repository_id = :id AND e.kind = 'tag' AND e.name = n.value ->> 'tag' AND NOT e.purging
@@ -105,7 +108,7 @@ function attachableTo(subjects: Digest[]): { tag: string; subject: Digest }[] {
   return subjects.flatMap((subject) => tagsAttachableTo(subject).map((tag) => ({ tag, subject })));
 }
 
-/** Returns the attached tags whose manifest is restored or exists. */
+/** Returns the attached tags to restore: those whose manifest exists or is restored too. */
 async function attachedTags(env: Stores, id: number, manifests: Digest[]): Promise<Contents['attached']> {
   const { results } = await prepare(
     env,
@@ -117,8 +120,8 @@ async function attachedTags(env: Stores, id: number, manifests: Digest[]): Promi
 }
 
 /**
- * Returns manifests in the trash that are connected with the manifests of a level: those that the level's manifests list, those
- * that refer to them, and those that their attached tags name.
+ * Returns the manifests in the trash that are connected with the manifests of a level: those that the level's manifests list,
+ * those whose subject is in the level, and those that tags attached to the level name.
  */
 async function nextLevel(
   env: Stores,

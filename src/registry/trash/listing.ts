@@ -13,13 +13,13 @@ const DAY = 24 * 60 * 60;
 interface Deleted {
   /** The time of the deletion, in seconds since the epoch. */
   deletedAt: number;
-  /** The subject of the user or robot that deleted it, for example `user:alice`. */
+  /** The subject of the user or robot who deleted the content, for example `user:alice`. */
   deletedBy: string;
-  /** The lifecycle rule that deleted it, or `null` if a user did. */
+  /** The lifecycle rule that deleted the content, or `null` if a user did. */
   reason: string | null;
   /**
-   * The end of its retention, in seconds since the epoch. It may remain restorable after this time until the collector purges
-   * it.
+   * The end of the retention time, in seconds since the epoch. The entry may be restorable somewhat longer, until the garbage
+   * collector purges it.
    */
   restorableUntil: number;
 }
@@ -42,7 +42,10 @@ interface Row {
   reason: string | null;
 }
 
-/** Returns until when the trash keeps what was deleted. Both times are in seconds since the epoch. */
+/**
+ * Returns the time until which the trash keeps content that was deleted at `deletedAt`. Both times are in seconds since the
+ * epoch.
+ */
 export function restorableUntil(env: Vars, deletedAt: number): number {
   return deletedAt + settings(env).trashDays * DAY;
 }
@@ -52,7 +55,7 @@ function deletedOf(env: Vars, { deleted_at, actor, reason }: Row): Deleted {
 }
 
 /**
- * Returns a page: first the manifests by digest, then the tags by name.
+ * Returns a page of the trash: first the manifests by digest, then the tags by name.
  * @param after the last entry of the previous page
  * @throws repository-unknown
  */
@@ -103,7 +106,10 @@ export interface DeletedRepository extends Deleted {
   name: RepositoryName;
 }
 
-/** A position in the list of deleted repositories. Several of them may have the same name. */
+/**
+ * A position in the list of deleted repositories. Several of them may have the same name, so the position also has the id of
+ * the entry.
+ */
 interface TrashCursor {
   name: string;
   entry: number;
@@ -111,25 +117,25 @@ interface TrashCursor {
 
 interface DeletedPage extends Page<DeletedRepository> {
   /**
-   * The cursor of the next page if this page took too long to fill. It may contain the name of a repository that the caller may
-   * not know of. `null` if the next page begins after the last item.
+   * The cursor of the next page if filling this page took too long. It may contain the name of a repository that the caller may
+   * not see, so callers get it encrypted. `null` if the next page begins after the last item.
    */
   stoppedAt: TrashCursor | null;
 }
 
 /**
- * The maximum number of rounds, and of rows in each round after the first. They limit the cost of a request if most
- * repositories are hidden from the caller.
+ * The maximum number of rounds, and of rows in each round after the first. They limit the cost of a request from a caller who
+ * may see only a few of the repositories.
  */
 const ROUNDS = 8;
 const CHUNK = 2000;
 
 /**
- * Returns a page of the deleted repositories that can be restored, sorted by name. Reads each prefix through the index, not
- * beyond the page.
+ * Returns a page of the deleted repositories that can be restored, sorted by name. For each prefix, reads only as many index
+ * entries as the page needs.
  * @param reach prefixes of names ('' for all names) and names. They may include more than the caller may see
- * @param isShown returns true if the caller may know of the repository, or `null` if this request cannot find that out. The
- *   page then ends before that repository
+ * @param isShown returns true if the caller may see the repository, or `null` if this request cannot find out. In that case the
+ * page ends before that repository
  */
 export async function listDeletedRepositories(
   env: Stores,

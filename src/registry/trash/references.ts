@@ -1,7 +1,7 @@
 /**
- * The references of manifests in the trash, and the content of these references that the repository has lost. Documents in rows
- * are parsed by the database. A client may have deleted blobs that nothing in the repository referenced, but the trash has kept
- * their bytes.
+ * Finds the references of manifests in the trash, and which of the referenced content the repository no longer contains. D1
+ * parses documents that are stored in rows. A client may have deleted blobs that no manifest outside the trash references; the
+ * trash kept their bytes.
  */
 import type { Env } from '../../env.ts';
 import { prepare } from '../../events/sql.ts';
@@ -13,7 +13,7 @@ import type { Described } from '../manifests/manifests.ts';
 
 type Stores = Pick<Env, 'DB' | 'BLOBS'>;
 
-/** The references in a document that is stored in the bucket. */
+/** The references in a document that is stored in R2. */
 export interface BucketDocument {
   parent: Digest;
   references: Described[];
@@ -29,8 +29,8 @@ interface ReferenceParameters {
 const DOCUMENTS = 'FROM json_each(:manifests) s CROSS JOIN trashed_manifests d ON d.repository_id = :id AND d.digest = s.value';
 
 /**
- * A query of the references of the manifests `:manifests` in the trash of repository `:id`. `:inBucket` has the references of
- * documents in the bucket. A list in a document may be `null`; json_each then yields one row that is not an object.
+ * SQL query: the references of the manifests `:manifests` in the trash of repository `:id`. `:inBucket` contains the references
+ * of documents in R2. A list in a document may be `null`; json_each then yields one row that is not an object.
  */
 export const TRASHED_REFERENCES = `SELECT d.digest AS parent, d.content ->> '$.config.digest' AS child, 'config' AS list,
       d.content ->> '$.config.mediaType' AS type ${DOCUMENTS} AND d.content ->> '$.config.digest' IS NOT NULL
@@ -41,13 +41,13 @@ export const TRASHED_REFERENCES = `SELECT d.digest AS parent, d.content ->> '$.c
   UNION SELECT o.value ->> 'parent', r.value ->> 'child', r.value ->> 'list', r.value ->> 'type'
     FROM json_each(:inBucket) o CROSS JOIN json_each(o.value, '$.references') r`;
 
-/** SQL: the media types of manifests. An index entry with one of them is a manifest; any other entry is a blob. */
+/** SQL list: the media types of manifests. An index entry with one of them is a manifest; any other entry is a blob. */
 const MANIFEST_TYPES = MANIFEST_MEDIA_TYPES.map((type) => `'${type}'`).join();
 
 /**
- * Returns a query of the references in `TRASHED_REFERENCES` whose content the repository does not have.
+ * Returns an SQL query: the references in `TRASHED_REFERENCES` whose content the repository does not contain.
  * @param table the table in which manifests are looked up. A manifest counts only if it has the media type that the index
- *   states
+ * states
  */
 export const unmetReferences = (
   table: 'manifests' | 'trashed_manifests',
@@ -58,9 +58,9 @@ export const unmetReferences = (
       WHERE l.digest = x.child AND l.repository_id = :id))`;
 
 export interface MissingContent {
-  /** The blobs that must be linked to the repository again. */
+  /** The blobs to link to the repository again. */
   links: Digest[];
-  /** Foreign layers that the registry does not have. They may be absent. */
+  /** Foreign layers that the registry does not store. They may be absent. */
   foreign: { child: Digest; type: string | null }[];
 }
 
@@ -72,19 +72,19 @@ interface UnmetReference {
 }
 
 /**
- * The maximum number of references without content in one restore. It is the maximum number of references in one manifest, so
- * each manifest can be restored by itself.
+ * The maximum number of references without content in one restore. A single manifest may have as many references, so each
+ * manifest can be restored by itself.
  */
 const UNMET_MAX = 4000;
-/** The maximum number of documents that are read to learn which references are required. */
+/** The maximum number of documents to read in order to find out which references are required. */
 const PARENTS_MAX = 100;
 /** The maximum number of digests in the detail of a refusal. */
 const NAMED_MAX = 10;
 
-/** Finds the content that the repository lacks. @throws content-gone with the digests of the content that cannot be restored */
+/** Finds the content to link again. @throws content-gone with the digests of content that no longer exists anywhere */
 export async function findMissing(env: Stores, parameters: ReferenceParameters): Promise<MissingContent> {
-  // Equal references are grouped, because only the type decides whether their content is required. If a child was pushed again
-  // with another media type, the child with this type cannot be restored.
+  // Equal references of several parents are grouped, because whether the content is required depends only on the type. If a
+  // child was pushed again with another media type, it cannot be restored with this type.
   const { results } = await prepare(
     env,
     `SELECT min(parent) AS parent, child, list, type FROM (SELECT * FROM (${unmetReferences('trashed_manifests')}) x
@@ -141,7 +141,7 @@ async function referencesOf(env: Stores, id: number, parents: Digest[]): Promise
   return new Map(await Promise.all(parsed));
 }
 
-/** Returns the referenced blobs whose bytes the registry has. The repository held them when the manifest was pushed. */
+/** Returns the referenced blobs that the registry stores. The repository contained them when the manifest was pushed. */
 async function storedBlobs(env: Stores, references: ManifestReference[]): Promise<Digest[]> {
   const blobs = references.filter(({ kind }) => kind === 'blob');
   const { results } = await prepare(

@@ -1,4 +1,4 @@
-/** Moves repositories to the trash with all their content, and restores them. */
+/** Moves whole repositories to the trash and restores them. */
 
 import type { Vars } from '../../env.ts';
 import { type Batch, type Database, type Handle, newBatch, type Results } from '../../events/batch.ts';
@@ -16,13 +16,13 @@ import { howToChangeRule, type Judgement, MUTABILITY_RULE, withMutabilityRule } 
 import { restorableUntil } from './listing.ts';
 
 export interface TrashedRepository {
-  /** The id of the repository, which is also the id of its entry. The trash may contain several repositories of one name. */
+  /** The id of the repository. Its trash entry has the same id. The trash may contain several repositories of the same name. */
   entry: number;
   name: RepositoryName;
   isPurging: boolean;
 }
 
-/** Returns `null` if the entry does not exist. */
+/** Returns a deleted repository, or `null` if the trash has no such entry. */
 export async function findTrashedRepository(env: Database, entry: number): Promise<TrashedRepository | null> {
   const row = await prepare(env, `SELECT repository, purging ${ENTRY}`, { entry }).first<{
     repository: RepositoryName;
@@ -34,9 +34,9 @@ export async function findTrashedRepository(env: Database, entry: number): Promi
 const ENTRY = `FROM trash WHERE repository_id = :entry AND kind = 'repository' AND name = ''`;
 
 /**
- * Adds the steps that restore a repository. It gets its old id, so everything that is stored under that id belongs to it again.
- * The steps refuse the batch with `not-found` if the entry does not exist, and with `conflict` if the repository is being
- * purged or if its name is taken.
+ * Adds statements to the batch that restore a repository. The repository gets its old id, so everything that is stored under
+ * that id belongs to it again. The batch fails with `not-found` if there is no such entry, and with `conflict` if the
+ * repository is being purged or its name is taken.
  */
 export function restoreRepository(
   batch: Batch,
@@ -70,13 +70,13 @@ interface Removal<T> {
   ifVersion: number | null;
   by: Actor;
   /**
-   * Adds the steps of other modules to the batch, and returns a function that reads their outcome. `id` is the id of the
-   * repository's entry in the trash.
+   * Adds statements of other modules to the batch, and returns a function that reads their results. `id` is the id of the
+   * repository's trash entry.
    */
   also: (batch: Batch, id: number) => (results: Results) => T;
 }
 
-/** A repository that was moved to the trash, with what it held. */
+/** A repository that was moved to the trash, and the size of its content. */
 export interface RemovedRepository extends RepositorySums {
   /** The id of its entry in the trash. */
   entry: number;
@@ -86,7 +86,7 @@ export interface RemovedRepository extends RepositorySums {
 
 /**
  * Moves a repository to the trash. Only its row is deleted. Its content stays stored under its id, which no other repository
- * gets, so nobody can reach the content until the repository is restored or purged.
+ * gets. So nobody can access the content until the repository is restored or purged.
  * @throws repository-unknown, version-mismatch; conflict if the repository has immutable tags; not-empty, deletion-disabled
  */
 export async function deleteRepository<T>(
@@ -134,7 +134,10 @@ async function deleteOnce<T>(
 /** The maximum number of tags that the event of a deletion contains. */
 const NAMED_MAX = 100;
 
-/** Adds the step that records the deletion. The event contains tags of the repository, because webhooks may filter by tag. */
+/**
+ * Adds a statement to the batch that records the deletion. The event contains tags of the repository, because webhooks may
+ * filter by tag.
+ */
 function recordDeletion(batch: Batch, repository: RepositoryName, by: Actor): void {
   const named = `SELECT name FROM tags WHERE repository_id = ${REPOSITORY_ID} ORDER BY name`;
   recordEvent(batch, {
@@ -147,17 +150,17 @@ function recordDeletion(batch: Batch, repository: RepositoryName, by: Actor): vo
   });
 }
 
-/** A query of the tags of the repository, and of the deleted tags whose names are reserved because they were immutable. */
+/** SQL query: the tags of the repository, and the deleted tags whose names are reserved because they were immutable. */
 const HELD_TAGS = `SELECT name FROM tags WHERE repository_id = ${REPOSITORY_ID}
   UNION SELECT h.tag FROM tag_history h WHERE h.repository_id = ${REPOSITORY_ID} AND h.reserved AND h.point = (
     SELECT max(point) FROM tag_history l WHERE l.repository_id = h.repository_id AND l.tag = h.tag)`;
 
-/** The maximum number of tag names in one bound parameter. D1 accepts 2 MB in it. */
+/** The maximum number of tag names in one SQL parameter. D1 accepts parameters of up to 2 MB. */
 const CHUNK = 10_000;
 
 /**
- * Refuses the batch with `conflict` if the repository has immutable tags. A new repository of the same name would not have
- * these tags. Without this check, a user could change an immutable tag by deleting and recreating the repository.
+ * Adds a precondition to the batch: the repository has no immutable tags. Otherwise the batch fails with `conflict`. Without
+ * this check, a user could change an immutable tag by deleting the repository and creating it again.
  */
 async function requireNoImmutableTags(
   batch: Batch,

@@ -1,6 +1,6 @@
 /**
- * Restores tags and manifests from the trash, each with all content that it needs. A restore first reads what there is to
- * restore. Its batch requires that this is unchanged; if it has changed, the restore starts again.
+ * Restores tags and manifests from the trash, each with all content that it needs. If what a restore read has changed when its
+ * batch runs, the batch fails and the restore starts again.
  */
 import { type Env, settings, type Vars } from '../../env.ts';
 import { type Batch, type Database, type Handle, newBatch, type Results, withRetries } from '../../events/batch.ts';
@@ -23,12 +23,12 @@ type Stores = Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'> & Vars;
 
 export interface Restored {
   tags: Tag[];
-  /** Tags of the manifest that are not restored because their names are taken now. They stay in the trash. */
+  /** The tags of the manifest that stay in the trash, because tags with these names exist now. */
   notRestored: Tag[];
   manifests: Digest[];
-  /** The tags of signatures and the like that are restored with their images. */
+  /** The tags of signatures, attestations and SBOMs that are restored with their images. */
   attachedTags: Tag[];
-  /** The bytes by which the repository has grown. */
+  /** The number of bytes by which the repository has grown. */
   bytes: number;
   /** True if referrers stay in the trash. */
   withoutReferrers: boolean;
@@ -49,7 +49,7 @@ interface Restore {
 }
 
 /**
- * Restores a manifest, those of its tags whose names are free, the manifests that it lists, and the manifests that refer to it.
+ * Restores a manifest. Also restores those of its tags whose names are free, the manifests that it lists, and its referrers.
  * @throws manifest-unknown if the manifest is not in the trash; content-gone, limit-reached
  */
 export function restoreManifest(env: Stores, repository: RepositoryName, digest: Digest, by: Actor): Promise<Restored> {
@@ -75,8 +75,8 @@ export function restoreManifest(env: Stores, repository: RepositoryName, digest:
 }
 
 /**
- * Restores a tag, and its manifest if that is in the trash, too. Other tags of the manifest stay in the trash.
- * @throws manifest-unknown if the tag is not in the trash; conflict if its name is taken; content-gone, limit-reached
+ * Restores a tag, and the manifest that it named if that is in the trash. Other tags of the manifest stay in the trash. @throws
+ * manifest-unknown if the tag is not in the trash; conflict if a tag with this name exists; content-gone, limit-reached
  */
 export function restoreTag(env: Stores, repository: RepositoryName, tag: Tag, by: Actor): Promise<Restored> {
   return withRetries(async () => {
@@ -101,7 +101,7 @@ interface TagEntry {
   isThere: number;
 }
 
-/** Reads the entry of a tag. @throws manifest-unknown; content-gone if the manifest that the tag named was purged */
+/** Reads the trash entry of a tag. @throws manifest-unknown; content-gone if the manifest that the tag named was purged */
 async function findTag(env: Stores, repository: RepositoryName, tag: Tag): Promise<TagEntry> {
   const entry = await prepare(
     env,
@@ -118,7 +118,7 @@ async function findTag(env: Stores, repository: RepositoryName, tag: Tag): Promi
   return { ...entry, mediaType };
 }
 
-/** Returns the tags that do not exist and are not reserved for another manifest because they were immutable. */
+/** Returns those of the tags that do not exist and whose names are not reserved for another digest. */
 async function freeTags(
   env: Database,
   repository: RepositoryName,
@@ -144,13 +144,15 @@ async function freeTags(
   return { free: tags.filter((tag) => !blocked.has(tag)), judgement };
 }
 
-/** Refuses the batch with `overtaken` unless the trash entry is as it was read. @param condition SQL on a row of the trash */
+/**
+ * Adds a precondition to the batch: the SQL `condition` holds for a trash entry. Otherwise the batch fails with `overtaken`.
+ */
 function requireEntry(batch: Batch, condition: string, parameters: Parameters): void {
   const entry = `SELECT 1 FROM trash WHERE repository_id = :id AND ${condition} AND NOT purging`;
   batch.require('overtaken', `EXISTS (${entry})`, parameters);
 }
 
-/** Adds the steps of a restore. @returns reads what was restored from the results */
+/** Adds the statements of a restore to the batch. @returns a function that reads from the results what was restored */
 function restore(batch: Batch, env: Stores, restored: Restore): (results: Results) => Restored {
   const { id, repository, digest, mediaType, tags, judgement, contents } = restored;
   batch.require('overtaken', 'EXISTS (SELECT 1 FROM repositories WHERE id = :id AND name = :repository)', { id, repository });
@@ -189,8 +191,8 @@ const TRASHED = `FROM json_each(:manifests) s
   CROSS JOIN trashed_manifests t ON t.repository_id = :id AND t.digest = s.value`;
 
 /**
- * Adds the steps that restore documents, their references and the links to their blobs. They require that all of the content is
- * still in the trash, and that all references are met afterwards (invariant 2).
+ * Adds statements to the batch that restore documents, their references and the links to their blobs. Preconditions ensure that
+ * all of the content is still in the trash, and that all referenced content exists afterwards (invariant 2).
  */
 function restoreContents(batch: Batch, env: Vars, { id, repository, contents, by }: Restore): void {
   const { manifests, inBucket, links, foreign } = contents;
@@ -242,7 +244,7 @@ function restoreContents(batch: Batch, env: Vars, { id, repository, contents, by
   addSums();
 }
 
-/** Adds the steps that restore attached tags, such as those of signatures, unless tags of the same names exist. */
+/** Adds statements to the batch that restore attached tags (of signatures and so on). A tag whose name is taken is skipped. */
 function restoreAttachedTags(batch: Batch, { id, repository, contents: { attached }, by }: Restore): Handle<{ name: Tag }> {
   restoreTags(batch, repository, attached, by);
   return batch.query<{ name: Tag }>(
@@ -254,12 +256,10 @@ function restoreAttachedTags(batch: Batch, { id, repository, contents: { attache
   );
 }
 
-/**
- * Adds the steps that remove the restored manifests from the trash. Each of their tags that is not restored gets an entry of
- * its own.
- */
+/** Adds statements to the batch that remove the restored manifests from the trash. Tags that stay get entries of their own. */
 function removeEntries(batch: Batch, { id, digest, tags, contents: { manifests } }: Restore): void {
-  // If a manifest was pushed again after its deletion, it has two objects. The object of the trash entry gets a tombstone.
+  // A manifest that was pushed again after its deletion has two R2 objects. The one in the trash gets a tombstone, so that it
+  // is deleted later.
   batch.run(
     `INSERT INTO tombstones (object_key, made_at) SELECT t.object_key, unixepoch() ${TRASHED}
      WHERE t.object_key > '' AND NOT EXISTS (

@@ -1,4 +1,7 @@
-/** Receives the bytes of a chunk within the namespace's limit, and repeats a finish that a concurrent finish has disturbed. */
+/**
+ * Receives the bytes of a chunk within the storage limit of the namespace. Repeats the finish of an upload that a concurrent
+ * finish has disturbed.
+ */
 import { settings } from '../../env.ts';
 import type { ByteRange } from '../../oci/range.ts';
 import { isSpoilt } from '../../storage/objects.ts';
@@ -33,7 +36,7 @@ export async function receive(env: Stores, upload: Upload, session: Session, { b
 }
 
 /**
- * Stores a body after the bytes in `before`. Stops reading a body of unknown length when it exceeds the limit.
+ * Stores a body after the bytes in `before`. If the length of the body is unknown, stops reading when the limit is exceeded.
  * @throws quota-exceeded
  */
 async function appendWithin(env: Stores, upload: Upload, before: Staged, body: Incoming, limit: Limit | null) {
@@ -61,12 +64,15 @@ export function lengthMismatch(): Refusal {
   return new Refusal('length-mismatch', { message: 'Content-Range does not match the length of the body' });
 }
 
-/** The pauses in milliseconds before it is checked whether a concurrent finish of the same upload has succeeded. */
+/**
+ * The pauses, in milliseconds, after each of which a failed finish checks whether a concurrent finish of the same upload has
+ * succeeded.
+ */
 const PAUSES = [100, 300, 900, 2700];
 
 /**
- * Runs a finish. If a concurrent finish makes it fail (`isSpoilt`), waits until the other one has succeeded. If the other one
- * does not succeed, a repeatable finish is tried again.
+ * Finishes an upload. A concurrent finish can make `attempt` fail (`isSpoilt`). In that case waits until the other one has
+ * succeeded. If it does not succeed, repeats a repeatable attempt.
  * @param hasLost returns true if another request has changed the upload meanwhile
  * @param isRepeatable true if the request has no body. A body can be read only once
  * @throws the error of the last attempt

@@ -1,8 +1,8 @@
 /**
- * Reads and writes the rows of uploads. An upload has a row once it has received bytes. Its state is `open`, then `committed`
- * (finished) or `closed` (cancelled, or refused for good). `version` grows with each change, and each change requires the
- * version that the request has read (compare-and-swap, invariant 5). A request cannot change an expired upload, so the
- * scheduled job can delete its bytes safely. The job also deletes pieces of uploads that have no row.
+ * Reads and writes the rows of uploads (table `uploads`). An upload has a row once it has received bytes. Its state is `open`,
+ * then `committed` (finished) or `closed` (cancelled, or refused for good). `version` grows with each change, and each change
+ * requires the version that the request has read (compare-and-swap, invariant 5). No request can change an expired upload, so
+ * the scheduled job can delete its bytes safely. The job also deletes staged pieces of uploads that have no row.
  */
 import type { Env, Vars } from '../../env.ts';
 import { type Batch, newBatch, type Results } from '../../events/batch.ts';
@@ -22,34 +22,29 @@ import { countStaged, type Limit, othersStaged, releaseStaged, requireRoomForSta
 
 export type Stores = Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'> & Vars;
 
-/**
- * An upload as its signed location describes it, and the client that sent the request. The location is the URL of the upload in
- * the `Location` header.
- */
+/** An upload as described by its signed location (the URL in the `Location` header), and the client that sent the request. */
 export interface Upload extends Pusher {
   id: string;
   repository: RepositoryName;
   /**
-   * The digest algorithm that the client announced when it began the upload. With it, the bytes can be hashed while they
-   * arrive. The final digest may have another algorithm.
+   * The digest algorithm that the client announced when it began the upload. The bytes are hashed with it while they arrive.
+   * The final digest may still have another algorithm.
    */
   algorithm: DigestAlgorithm;
   /**
-   * The number of bytes that were received when the location was issued. A chunk without Content-Range begins there. `null` if
-   * the location does not contain it.
+   * The number of received bytes at the time when the location was issued. A chunk without Content-Range begins there. `null`
+   * if the location does not contain the number.
    */
   offset: number | null;
-  /** The session, if the caller has already read it in the same query as the rights. */
+  /** The row of the upload, if the caller has read it already in one D1 call together with the rights. */
   session?: Session;
 }
 
-/**
- * The number of seconds from the last received bytes to the expiry of an upload. A signed location is valid for the same time.
- */
+/** The number of seconds after the last received bytes when an upload expires. A signed location is valid for the same time. */
 export const UPLOAD_LIFETIME = 24 * 60 * 60;
 
 /**
- * Returns a new upload id. Ids begin with the time, so ids, rows and keys of old uploads sort before those of new ones.
+ * Returns a new upload id. Ids begin with the time, so the ids, rows and R2 keys of old uploads sort before those of new ones.
  * @param now milliseconds since the epoch
  */
 export function newUploadId(now: number): string {
@@ -70,7 +65,7 @@ export interface Session {
   version: number;
   staged: Staged;
   digest: Digest | null;
-  /** The limit of the namespace at the time of the read. `null` if no limit applies to this upload. */
+  /** The storage limit of the namespace and its usage when the row was read. `null` if no limit applies to this upload. */
   limit: Limit | null;
 }
 
@@ -101,10 +96,10 @@ function sessionParameters({ id, repository }: Located, digest: Digest | null): 
 }
 
 /**
- * Reads an upload and the limit of its namespace. If the upload has no row, it is new if its location says that nothing was
- * received; otherwise it has expired.
- * @param digest the digest of the blob to upload, if known. A blob that the namespace holds already takes no space, so no limit
- *   applies to it
+ * Reads an upload and the storage limit of its namespace. An upload without a row is new if its location says that nothing was
+ * received. Otherwise it has expired.
+ * @param digest the digest of the blob to upload, if known. No limit applies to a blob that the namespace stores already,
+ * because it takes no space
  * @throws upload-unknown if the upload has expired
  */
 export async function loadSession(env: Stores, upload: Located, digest: Digest | null = null): Promise<Session> {
@@ -113,7 +108,7 @@ export async function loadSession(env: Stores, upload: Located, digest: Digest |
 
 /**
  * Adds the query of `loadSession` to a batch.
- * @returns a function that takes the session from the batch's results. It throws upload-unknown like `loadSession`
+ * @returns a function that reads the session from the results. It throws upload-unknown, as `loadSession` does
  */
 export function querySession(batch: Batch, upload: Located, digest: Digest | null): (results: Results) => Session {
   const row = batch.query<SessionRow>(SESSION, sessionParameters(upload, digest));
@@ -136,7 +131,10 @@ export function openStaged(session: Session): Staged {
   return session.staged;
 }
 
-/** Refuses the batch with `overtaken` if the upload has changed since `session` was read (compare-and-swap). */
+/**
+ * Adds a precondition to the batch: the upload is unchanged since `session` was read (compare-and-swap). Otherwise the batch
+ * fails with `overtaken`.
+ */
 function requireSession(batch: Batch, id: string, { version }: Session): void {
   const condition =
     version === 0
@@ -146,7 +144,7 @@ function requireSession(batch: Batch, id: string, { version }: Session): void {
 }
 
 /**
- * Saves the staged bytes of an upload in its row.
+ * Saves in the upload's row where its received bytes are staged.
  * @throws overtaken if another request has changed the upload since `session` was read; quota-exceeded
  */
 export async function saveSession(env: Stores, { id, repository }: Upload, session: Session, staged: Staged): Promise<void> {
@@ -170,8 +168,8 @@ export async function saveSession(env: Stores, { id, repository }: Upload, sessi
 }
 
 /**
- * Publishes the blob and marks the upload as committed. The bytes exist and are verified (invariant 1).
- * @returns the key of the blob's object. This is not `blob.objectKey` if the registry already had the blob
+ * Publishes the blob and marks the upload as committed. The caller has stored and verified the bytes (invariant 1).
+ * @returns the R2 key of the blob. This is not `blob.objectKey` if the registry already had the blob
  * @throws overtaken if another request has changed the upload since `session` was read; quota-exceeded, repository-unknown
  */
 export async function commitSession(
@@ -182,7 +180,7 @@ export async function commitSession(
 ): Promise<string> {
   const batch = newBatch(env);
   requireSession(batch, id, session);
-  // The blob is counted before the staged bytes are released, so that no other upload can take their space in between.
+  // The blob is counted before its staged bytes are released. Otherwise another upload could take their space in between.
   publishBlob(batch, env, repository, blob, { ...pusher, staging: stagingOf(id, session) });
   if (session.version > 0) {
     releaseStaged(batch, id);
@@ -200,14 +198,17 @@ export async function commitSession(
   return results.first(kept)?.object_key ?? blob.objectKey;
 }
 
-/** Returns what the quota check needs to know about the bytes that the upload has staged. `null` if the upload has no row. */
+/**
+ * Returns the staged bytes of the upload, which the check of the storage limit must not count twice. `null` if the upload has
+ * no row.
+ */
 function stagingOf(id: string, { version, staged }: Session): Staging | null {
   return version === 0 ? null : { id, bytes: stagedSize(staged) };
 }
 
 /**
- * Closes an upload for good. The key of its multipart upload becomes a tombstone, because a concurrent finish may still create
- * that object.
+ * Closes an upload for good. A concurrent finish may still create the object of its multipart upload, so the key of that object
+ * gets a tombstone and is deleted later.
  * @param version the version that the upload must have, or `null` for any version
  * @returns the staged bytes, or `null` if the upload had already ended or has another version
  */
@@ -236,16 +237,17 @@ export async function closeSession(
   return row ? (JSON.parse(row.staged) as Staged) : null;
 }
 
-/** An SQL condition that selects expired rows of `uploads`. */
+/** SQL condition: a row of `uploads` has expired. */
 const IS_EXPIRED = 'id < :before AND expires_at <= unixepoch()';
 
-/** Returns a statement that yields a row if an upload has expired. @param before see `expireUploads` */
+/** Returns a SELECT that yields a row if an upload has expired. @param before see `expireUploads` */
 export function anyUploadExpired(env: Pick<Stores, 'DB'>, before: string): D1PreparedStatement {
   return prepare(env, `SELECT 1 FROM uploads WHERE ${IS_EXPIRED} LIMIT 1`, { before });
 }
 
 /**
- * Deletes the bytes of up to `limit` expired uploads, then their rows. The caller repeats the call until none is left.
+ * Deletes the bytes of up to `limit` expired uploads, then their rows. The caller repeats the call until no expired upload is
+ * left.
  * @param before an upload id. Uploads with a greater id began too late to have expired, and are not read
  * @returns the number of uploads that were removed
  */
@@ -267,7 +269,7 @@ export async function expireUploads(env: Stores, before: string, limit: number):
 
 /**
  * Deletes the staged bytes of an expired open upload. A finish may have completed the multipart object and died before it wrote
- * the row. Nobody can publish that object any more, so it is deleted, too.
+ * the row. No request can publish that object any more, so it is deleted, too.
  */
 async function discardOpen(env: Stores, staged: Staged): Promise<void> {
   await discard(env, staged);
@@ -275,10 +277,11 @@ async function discardOpen(env: Stores, staged: Staged): Promise<void> {
 }
 
 /**
- * Deletes pieces whose upload has no row. They come from requests that died before they wrote the row. Reads up to 1,000 keys.
- * @param before an upload id. Pieces of uploads with a greater id are skipped
- * @param startAfter the key after which to begin
- * @returns the key after which the next call begins, or `null` at the end
+ * Deletes staged pieces whose upload has no row. They are left by requests that died before they wrote the row. Reads up to
+ * 1,000 R2 keys.
+ * @param before an upload id. Pieces of uploads with a greater id are skipped, because their requests may still run
+ * @param startAfter the R2 key after which to begin
+ * @returns the R2 key after which the next call begins, or `null` at the end
  */
 export async function sweepPieces(env: Stores, before: string, startAfter: string | undefined): Promise<string | null> {
   const keys = (await listObjectKeys(env, UPLOADS_PREFIX, startAfter)).filter((key) => uploadIdOf(key) < before);

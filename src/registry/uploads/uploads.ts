@@ -1,13 +1,14 @@
 /**
- * Uploads of a blob: append, finish, cancel. An upload that has received nothing, or that arrives in a single request, has no
+ * Uploads of blobs: append, finish and cancel. An upload that has received nothing, or that arrives in a single request, has no
  * row in D1; its signed location contains all that is known of it.
  *
  * A request first writes its bytes to R2 under new keys and then changes the upload's row by compare-and-swap (invariant 5,
- * `sessions.ts`). Of two concurrent requests, one wins. The bytes of the other are discarded, and its client is told how many
- * bytes the upload has received.
+ * `sessions.ts`). Of two concurrent requests, one succeeds. The bytes of the other one are discarded, and its client is told
+ * how many bytes the upload has received.
  *
- * A blob that exceeds the namespace's limit (`usage/limit.ts`) is refused before its bytes are read if its length is known, and
- * otherwise as soon as the bytes exceed the limit. The refusal `quota-exceeded` or `digest-mismatch` closes the upload.
+ * A blob that exceeds the storage limit of the namespace (`usage/limit.ts`) is refused before its bytes are read if its length
+ * is known. Otherwise it is refused as soon as the received bytes exceed the limit. A refusal `quota-exceeded` or
+ * `digest-mismatch` closes the upload.
  */
 import { settings } from '../../env.ts';
 import type { Background } from '../../events/batch.ts';
@@ -34,15 +35,14 @@ import {
   type Upload,
 } from './sessions.ts';
 
-/** Endpoint end-13: returns the number of bytes received so far. @throws upload-unknown */
+/** Endpoint end-13: returns the number of bytes received up to now. @throws upload-unknown */
 export async function uploadOffset(env: Stores, upload: Upload): Promise<number> {
   return stagedSize(openStaged(await loadSession(env, upload)));
 }
 
 /**
- * Endpoint end-5: appends a chunk.
- * @returns the number of bytes that the upload has received
- * @throws upload-unknown, chunk-out-of-order (`detail.offset` is the offset to continue at), length-mismatch, quota-exceeded
+ * Endpoint end-5: appends a chunk. @returns the number of bytes that the upload has received @throws upload-unknown,
+ * chunk-out-of-order (`detail.offset` is the offset to continue at), length-mismatch, quota-exceeded
  */
 export async function appendToUpload(env: Stores, upload: Upload, chunk: Chunk, work: Background): Promise<number> {
   const session = upload.session ?? (await loadSession(env, upload));
@@ -54,7 +54,8 @@ export async function appendToUpload(env: Stores, upload: Upload, chunk: Chunk, 
   };
   const { staged, written, superseded, interrupted } = await receive(env, upload, session, chunk).catch(refused);
   if (written !== NOTHING_STAGED) {
-    // If the database's answer is lost, the chunk may be saved. The client gets a storage error and then asks for the offset.
+    // If the answer of D1 is lost, the chunk may be saved. The client gets a storage error and asks for the offset before it
+    // continues.
     await saveOrDiscard(env, upload, session, { staged, written }, work).catch((error: unknown) => {
       if (!isRefusal(error)) throw error;
       return refused(error);
@@ -65,7 +66,7 @@ export async function appendToUpload(env: Stores, upload: Upload, chunk: Chunk, 
   return stagedSize(staged);
 }
 
-/** Saves the bytes of a request in the upload's row. If the batch is refused, discards them. */
+/** Saves in the upload's row where the bytes of a request are staged. If the batch fails, discards the bytes. */
 async function saveOrDiscard(
   env: Stores,
   upload: Upload,
@@ -82,8 +83,8 @@ async function saveOrDiscard(
 }
 
 /**
- * Refuses a chunk without Content-Range that is sent to an outdated location. The chunk begins at the offset of that location,
- * so it may repeat bytes that were already received. @throws chunk-out-of-order
+ * Refuses a chunk that has no Content-Range and is sent to an outdated location. Such a chunk begins at the offset of that
+ * location, so it may repeat bytes that were already received. @throws chunk-out-of-order
  */
 async function requireInStep(upload: Upload, session: Session, { body, range }: Chunk): Promise<void> {
   const offset = stagedSize(openStaged(session));
@@ -96,25 +97,24 @@ function isStale(upload: Upload, session: Session): boolean {
   return upload.offset !== null && upload.offset !== stagedSize(session.staged);
 }
 
-/**
- * True if a concurrent request has changed the upload. That request may have deleted bytes that this one reads, so the caller
- * reports a conflict instead of a storage error.
- */
+/** Returns true if a concurrent request changed the upload. It may have deleted bytes that this request was reading. */
 async function isOvertaken(env: Stores, upload: Upload, session: Session, error: unknown): Promise<boolean> {
   if (isRefusal(error)) return error.reason === 'overtaken';
   return (await loadSession(env, upload)).version !== session.version;
 }
 
-/** Closes an upload and deletes its bytes if the error means that the upload can never become the blob. */
+/** Closes an upload and deletes its bytes if the error means that the upload can never succeed. */
 async function closeIfHopeless(env: Stores, upload: Upload, session: Session, error: unknown, work: Background): Promise<void> {
   if (!isRefusal(error, 'digest-mismatch', 'quota-exceeded')) return;
   if (await closeSession(env, upload, session.version)) work.waitUntil(discard(env, session.staged));
 }
 
-/** The limit is read before a body of at least this many bytes is received. For a shorter body, only the commit checks it. */
+/**
+ * The minimum length of a body for which the storage limit is read before receiving it. Otherwise only the commit checks it.
+ */
 const LIMIT_FIRST = 1024 * 1024;
 
-/** True if the namespace's limit is read before the body is received. @param length bytes, or `null` if unknown */
+/** Returns true if the storage limit is read before the body is received. @param length bytes, or `null` if unknown */
 export function readsLimit(length: number | null): boolean {
   return length === null || length >= LIMIT_FIRST;
 }
@@ -133,8 +133,8 @@ export async function uploadAtOnce(env: Stores, upload: Upload, digest: Digest, 
 }
 
 /**
- * Endpoint end-6: finishes an upload. If the upload was already finished with the same digest, this succeeds again, because the
- * client may not have received the first answer.
+ * Endpoint end-6: finishes an upload. If the upload was already finished with the same digest, the call succeeds, because the
+ * client may have lost the first answer.
  * @throws digest-mismatch or quota-exceeded, which both close the upload; upload-unknown, chunk-out-of-order, length-mismatch
  */
 export async function finishUpload(env: Stores, upload: Upload, digest: Digest, chunk: Chunk, work: Background): Promise<void> {
@@ -156,8 +156,8 @@ export async function finishUpload(env: Stores, upload: Upload, digest: Digest, 
 }
 
 /**
- * True if the last chunk was sent to an outdated location without Content-Range, and the digest shows that the chunk does not
- * continue the received bytes. The upload then stays open, because the bytes received before may be right.
+ * Returns true if the last chunk has no Content-Range, was sent to an outdated location, and does not continue the received
+ * bytes (the digest is wrong). In this case the upload stays open, because the bytes received before may be right.
  */
 function isMisplaced(upload: Upload, session: Session, { body, range }: Chunk, error: unknown): boolean {
   const isOtherContent = isRefusal(error, 'digest-mismatch');
@@ -165,9 +165,9 @@ function isMisplaced(upload: Upload, session: Session, { body, range }: Chunk, e
 }
 
 /**
- * Turns `digest-mismatch` into `quota-exceeded` if the content would not fit. The limit does not apply to a blob that the
- * namespace holds. So without this step, the error for wrong content would tell the client whether the namespace holds the
- * blob.
+ * Turns `digest-mismatch` into `quota-exceeded` if the content would exceed the storage limit. The limit does not apply to a
+ * blob that the namespace stores already. So the error `digest-mismatch` would tell the client that the namespace stores the
+ * blob with this digest.
  */
 async function asIfNew(env: Stores, { repository }: Upload, size: number, error: unknown): Promise<unknown> {
   if (!isRefusal(error, 'digest-mismatch')) return error;
@@ -175,7 +175,7 @@ async function asIfNew(env: Stores, { repository }: Upload, size: number, error:
   return limit === null || fits(limit, size) ? error : new OverLimit(limit, size);
 }
 
-/** Succeeds again for a finished upload whose blob exists. Takes a lease on it (invariant 8). @throws upload-unknown */
+/** Checks that the blob of a finished upload still exists. Takes a lease on the blob (invariant 8). @throws upload-unknown */
 async function requireStill(env: Stores, { repository }: Upload, digest: Digest): Promise<void> {
   try {
     await statBlobForPush(env, repository, digest);
@@ -185,7 +185,10 @@ async function requireStill(env: Stores, { repository }: Upload, digest: Digest)
   }
 }
 
-/** Succeeds if the request that won has committed the same content. @throws chunk-out-of-order, upload-unknown */
+/**
+ * Called if a concurrent request has changed the upload. Succeeds if that request finished the upload with the same digest.
+ * @throws chunk-out-of-order, upload-unknown
+ */
 async function settle(env: Stores, upload: Upload, digest: Digest): Promise<void> {
   const session = await loadSession(env, upload);
   if (session.state === 'committed' && session.digest === digest) return requireStill(env, upload, digest);
@@ -193,7 +196,7 @@ async function settle(env: Stores, upload: Upload, digest: Digest): Promise<void
 }
 
 /**
- * Verifies the staged bytes together with the chunk, then publishes the blob (invariant 1).
+ * Verifies the staged bytes and the last chunk, then publishes the blob (invariant 1).
  * @throws overtaken if another request has changed the upload meanwhile; digest-mismatch, length-mismatch, quota-exceeded
  */
 async function publish(
@@ -219,12 +222,10 @@ async function publish(
   if (session.version === 0) rememberFinished(upload.id);
 }
 
-/**
- * Returns the keys to delete after a commit. @param kept the key that the blob's row names; `null` if the commit was refused
- */
+/** Returns the R2 keys to delete after a commit. @param kept the key in the blob's row; `null` if the commit failed */
 function unusedKeys(before: Staged, written: Staged, objectKey: string, kept: string | null): string[] {
   const parts = before.multipart ? [before.multipart.key] : [];
-  // The multipart object of `before` stays, because the request that won may have published it.
+  // The multipart object of `before` is kept, because the concurrent request may have published it.
   if (kept === null) return [objectKey, ...keysOfPieces(written)].filter((key) => !parts.includes(key));
   return [objectKey, ...parts, ...keysOfPieces(before), ...keysOfPieces(written)].filter((key) => key !== kept);
 }
@@ -239,9 +240,7 @@ interface Verified {
   written: Staged;
 }
 
-/**
- * True if the direct lane applies: the whole blob comes in one request, its length is known, and nothing was received before.
- */
+/** Returns true if the whole blob comes in one request of known length. R2 then verifies the digest during a single put. */
 function isWhole(env: Stores, session: Session, { body }: Chunk): boolean {
   if (session.version > 0) return false;
   return !body.stream || (body.length !== null && body.length <= settings(env).maxPutBytes);
@@ -277,8 +276,9 @@ async function putStaged(
 }
 
 /**
- * The ids of uploads that this isolate has finished in one request. They have no row, because writing one would be the most
- * expensive part of such a push. An isolate that does not know the id answers a cancel request with 204.
+ * The ids of uploads that this isolate has finished in a single request. Such an upload has no row, because writing a row would
+ * be the most expensive part of the push. A request to cancel such an upload is answered with 404 if this isolate knows the id,
+ * otherwise with 204.
  */
 const finishedAtOnce = new Set<string>();
 const FINISHED_MAX = 2000;

@@ -1,11 +1,12 @@
 /**
- * SQL that counts the bytes that a namespace stores: each blob once, even if several of its repositories hold it; its
- * manifests; and the content of its trash, whose bytes still exist. A count reads every link of the registry, because links are
- * keyed by digest. An index by repository would cost one more written row for each link.
+ * SQL that counts the bytes that a namespace stores. It counts each blob once, even if several repositories of the namespace
+ * contain it; the manifests; and the content of the trash, whose bytes still exist. Counting reads every link between a
+ * repository and a blob in the registry, because links are keyed by digest. An index by repository would cost one more written
+ * row for each link.
  *
- * A batch that removes or restores content updates the counter in two steps. The first step subtracts the size of all content
- * that the batch may change. The last step adds the size of the part that is still held. So no batch needs to know which of its
- * deletions free bytes. For a namespace without a limit, neither step writes anything.
+ * A batch that removes or restores content updates the stored usage in two steps. The first step subtracts the size of all
+ * content that the batch may change. The last step adds the size of the part that the namespace still stores. So no batch needs
+ * to know which of its deletions free bytes. For a namespace without a limit, neither step writes anything.
  */
 import type { Batch } from '../../events/batch.ts';
 import { organizationAbout } from '../../events/event.ts';
@@ -14,27 +15,21 @@ import type { Digest } from '../../oci/digest.ts';
 import type { RepositoryName } from '../../oci/name.ts';
 
 /**
- * Returns an SQL expression: the namespace of a repository's name, for example `acme` for `acme/api`. Empty for a name without
- * a slash.
+ * Returns an SQL expression: the namespace of a repository's name, for example `acme` for `acme/api`. It is empty for a name
+ * without a slash.
  */
 export const namespaceSql = (name: string) => `substr(${name}, 1, max(0, instr(${name}, '/') - 1))`;
 
-/**
- * Returns an SQL condition that is true if the repository with this name is in the namespace. `0` is the character after the
- * slash.
- */
+/** Returns an SQL condition: the repository with this name is in the namespace. `0` is the character after the slash. */
 const isIn = (name: string, namespace: string) => `${name} > ${namespace} || '/' AND ${name} < ${namespace} || '0'`;
 
-/**
- * Returns an SQL condition that is true if the repository with this id is in the namespace, or was before it was moved to the
- * trash.
- */
+/** Returns an SQL condition: the repository with this id is in the namespace, or was before it was moved to the trash. */
 const belongsTo = (id: string, namespace: string) => `(
   EXISTS (SELECT 1 FROM repositories r WHERE r.id = ${id} AND ${isIn('r.name', namespace)})
   OR EXISTS (SELECT 1 FROM trash t WHERE t.repository_id = ${id} AND t.kind = 'repository' AND t.name = ''
     AND ${isIn('t.repository', namespace)}))`;
 
-/** Returns an SQL condition that is true if a repository of the namespace, or its trash, holds the blob. */
+/** Returns an SQL condition: a repository of the namespace, or its trash, contains the blob. */
 export const holds = (namespace: string, digest: string) => `(
   EXISTS (SELECT 1 FROM repository_blobs l WHERE l.digest = ${digest} AND ${belongsTo('l.repository_id', namespace)})
   OR EXISTS (SELECT 1 FROM trashed_references x WHERE x.child = ${digest} AND ${belongsTo('x.repository_id', namespace)}))`;
@@ -46,11 +41,14 @@ export const holds = (namespace: string, digest: string) => `(
 export const namespaceById = (id: string) => `coalesce((SELECT ${namespaceSql('name')} FROM repositories WHERE id = ${id}),
   (SELECT ${namespaceSql('repository')} FROM trash WHERE repository_id = ${id} AND kind = 'repository' AND name = ''))`;
 
-/** Returns an SQL condition on a repository's name. With `namespace` it restricts a query to the namespace `:namespace`. */
+/**
+ * Returns an SQL condition on a repository's name. With the scope `namespace`, it restricts a query to the namespace
+ * `:namespace`.
+ */
 export const within = (scope: 'all' | 'namespace', name: string) => (scope === 'all' ? 'TRUE' : isIn(name, ':namespace'));
 
 /**
- * Returns a query of repositories: id, namespace, and whether the repository is in the trash. Of all namespaces, or of
+ * Returns an SQL query: the id and namespace of each repository, and whether it is in the trash. Either of all namespaces or of
  * `:namespace`.
  */
 export const repositoriesOf = (scope: 'all' | 'namespace') => `SELECT id, ${namespaceSql('name')} AS namespace, 0 AS trashed
@@ -59,8 +57,8 @@ export const repositoriesOf = (scope: 'all' | 'namespace') => `SELECT id, ${name
     FROM trash WHERE kind = 'repository' AND ${within(scope, 'repository')}`;
 
 /**
- * A query of the bytes and the number of blobs that each namespace holds. It needs the repositories in a table `own`. The joins
- * are in the order for which indexes exist.
+ * SQL query: the number of bytes and of blobs that each namespace stores. It needs a table `own` with the repositories. The
+ * joins are in the order for which indexes exist.
  */
 export const COUNTED = `SELECT namespace, sum(size) AS bytes, count(*) AS blobs FROM (
     SELECT own.namespace, l.digest FROM repository_blobs l CROSS JOIN own ON own.id = l.repository_id
@@ -70,21 +68,21 @@ export const COUNTED = `SELECT namespace, sum(size) AS bytes, count(*) AS blobs 
   UNION ALL SELECT own.namespace, sum(m.size), 0
     FROM own CROSS JOIN trashed_manifests m ON m.repository_id = own.id GROUP BY namespace`;
 
-/** Returns an SQL condition on a row of `usage` that is true if this number of bytes reaches the threshold of the warning. */
+/** Returns an SQL condition on a row of `usage`: this number of bytes reaches the warning threshold of the limit. */
 export const reaches = (bytes: string) => `((${bytes}) * 100 >= max_bytes * warn_percent)`;
 
-/** The default threshold of a warning, in percent of the limit. */
+/** The default warning threshold, in percent of the limit. */
 export const WARN_PERCENT = 80;
 
-/** Adds the last step to the batch. The caller calls it once, after the steps that change the content. */
+/** Adds the last step of a two-step update to the batch. Must be called once, after the statements that change the content. */
 export type Closing = () => void;
 
 interface Touched {
   /** An SQL condition that selects the rows of `usage` to update. */
   where: string;
   /**
-   * SQL expressions on a row of `usage`: the number of bytes, and of blobs, that the namespace holds of the content in
-   * question.
+   * SQL expressions on a row of `usage`: how many bytes, and how many blobs, the namespace stores of the content that the batch
+   * may change.
    */
   bytes: string;
   blobs: string;
@@ -103,8 +101,9 @@ function rebalance(batch: Batch, { where, bytes, blobs, parameters }: Touched): 
 }
 
 /**
- * Adds the first of the two steps, for manifests of one repository and of its trash.
+ * Adds the first step of a two-step update to the batch, for manifests of one repository and of its trash.
  * @param repository.id an SQL expression for the id of the repository, which uses `repository.parameters`
+ * @returns a function that adds the last step
  */
 export function rebalanceManifests(
   batch: Batch,
@@ -122,8 +121,9 @@ export function rebalanceManifests(
 }
 
 /**
- * Adds the first of the two steps, for blobs that repositories hold.
+ * Adds the first step of a two-step update to the batch, for blobs of repositories.
  * @param keys pairs of a digest and the id of a repository. Further elements of a pair are ignored
+ * @returns a function that adds the last step
  */
 export function rebalanceBlobs(batch: Batch, keys: readonly (readonly (string | number)[])[]): Closing {
   const holders = 'SELECT DISTINCT value ->> 1 AS holder FROM json_each(:keys)';
@@ -134,7 +134,10 @@ export function rebalanceBlobs(batch: Batch, keys: readonly (readonly (string | 
   });
 }
 
-/** Adds the first of the two steps, for one blob of a repository. */
+/**
+ * Adds the first step of a two-step update to the batch, for one blob of a repository.
+ * @returns a function that adds the last step
+ */
 export function rebalanceBlob(batch: Batch, repository: RepositoryName, digest: Digest): Closing {
   return rebalance(batch, {
     where: 'namespace = :namespace',
@@ -143,7 +146,10 @@ export function rebalanceBlob(batch: Batch, repository: RepositoryName, digest: 
   });
 }
 
-/** Returns SQL expressions that count the blobs that a namespace holds. @param digests a SELECT of digests */
+/**
+ * Returns SQL expressions: how many bytes, and how many blobs, of the given digests a namespace stores.
+ * @param digests a SELECT of digests
+ */
 function heldOf(digests: string): Pick<Touched, 'bytes' | 'blobs'> {
   const sum = (what: string) => `coalesce((SELECT ${what} FROM (${digests}) d
     CROSS JOIN blobs b ON b.digest = d.digest WHERE ${holds('usage.namespace', 'd.digest')}), 0)`;
@@ -151,8 +157,8 @@ function heldOf(digests: string): Pick<Touched, 'bytes' | 'blobs'> {
 }
 
 /**
- * Adds a step that counts all content of a namespace with a limit. Used for changes whose blobs no index finds. The step reads
- * every link of the registry.
+ * Adds a statement to the batch that counts all content of a namespace anew if the namespace has a limit. Used for changes
+ * whose blobs cannot be found by an index. The statement reads every link between a repository and a blob in the registry.
  */
 export function recountLimited(batch: Batch, namespace: string): void {
   batch.run(

@@ -1,7 +1,7 @@
 /**
- * The usage of a namespace: in total, by kind, and how much of it only the trash holds. In a small registry it is counted when
- * it is read. In a large one that would read every link of the registry, so it is taken from sums that pushes keep, and what
- * has no sum is `null`.
+ * The usage of a namespace: in total, by kind of content, and how much of it only the trash keeps. In a small registry the
+ * content is counted for each request. In a large registry counting would read too many rows, so stored totals are used, which
+ * pushes update. A number without a stored total is `null`.
  */
 import { type Batch, type Database, newBatch, type Results } from '../../events/batch.ts';
 import { repositoriesOf, WARN_PERCENT } from './counting.ts';
@@ -15,8 +15,8 @@ import { USAGE_OF_NAMESPACE, type Usage } from './usage.ts';
 const digestPrefixIn = (name: string) => `substr(${name}, 1, 6) || ':' || substr(${name}, 8, 64)`;
 
 /**
- * Returns an SQL condition that is true if the name of a tag says that its manifest belongs to another manifest of the
- * repository, as the tag of a signature does.
+ * Returns an SQL condition: the name of a tag says that its manifest belongs to another manifest of the repository, as the tag
+ * of a signature does.
  * @param subjects the tables in which the other manifest is looked up
  */
 function isAttached(
@@ -33,7 +33,7 @@ function isAttached(
     AND substr(${name}, 72) IN ('', '.sig', '.att', '.sbom') AND (${found.join(' OR ')}))`;
 }
 
-/** A count is `null` if it has no sum, and more rows than one request may read. */
+/** `null` if there is no stored total and counting would read more rows than one request may read. */
 type Count = number | null;
 
 interface Holdings extends Quota {
@@ -49,14 +49,20 @@ interface Holdings extends Quota {
   countedAt: number;
 }
 
-/** Repositories, and entries of their trash, that one request looks at. */
+/** The maximum number of repositories, and of their trash entries, that one request reads. */
 const ROWS_MAX = 2000;
-/** Links, manifests and tags of a registry that is counted when usage is read. An exact count reads some six rows for each. */
+/**
+ * The maximum number of links, manifests and tags of a registry that is counted for each request. An exact count reads about
+ * six rows for each.
+ */
 const COUNTED_MAX = 5000;
 
 const upTo = (rows: string, max: number) => `(SELECT count(*) FROM (SELECT 1 FROM ${rows} LIMIT ${max + 1}))`;
 
-/** SQL: true if the rows that an exact count reads are few. Stops reading when they are not. */
+/**
+ * SQL condition: the registry is so small that it can be counted exactly. The condition stops reading rows as soon as it is
+ * false.
+ */
 const CONTENT = ['trash', 'repository_blobs', 'trashed_references'].map((rows) => upTo(rows, COUNTED_MAX)).join(' + ');
 const IS_SMALL = `${upTo('repositories', ROWS_MAX)} <= ${ROWS_MAX} AND (SELECT coalesce(sum(tags + manifests), 0) FROM (
     SELECT tags, manifests FROM repository_usage LIMIT ${ROWS_MAX + 1})) <= ${COUNTED_MAX}
@@ -75,7 +81,10 @@ const TRASH_OF_FEW = `${FEW} SELECT count(*) FILTER (WHERE kind = 'tag') AS tags
   FROM (SELECT t.kind FROM few CROSS JOIN trash t ON t.repository_id = few.id AND t.kind IN ('tag', 'manifest')
     WHERE NOT few.trashed LIMIT ${ROWS_MAX + 1})`;
 
-/** Adds the reads of the sums. @returns reads them from the results */
+/**
+ * Adds queries to the batch that read the stored totals.
+ * @returns a function that reads the totals from the results
+ */
 function readSums(batch: Batch, namespace: string): (results: Results) => Holdings {
   const parameters = { namespace };
   const usage = batch.query<Usage & { version: number }>(USAGE_OF_NAMESPACE, parameters);
@@ -94,12 +103,15 @@ function readSums(batch: Batch, namespace: string): (results: Results) => Holdin
 
 const NOT_COUNTED = { tags: null, manifests: null };
 
-/** SQL: a row if the registry is small. As the outermost table of an exact count it keeps that from reading a large one. */
+/**
+ * SQL: the table `small` has a row only if the registry is small. An exact count begins with this table, so it reads nothing in
+ * a large registry.
+ */
 const OWN = `WITH small AS MATERIALIZED (SELECT 1 WHERE ${IS_SMALL}),
   own AS MATERIALIZED (SELECT o.* FROM small CROSS JOIN (${repositoriesOf('namespace')}) o)`;
 
 /**
- * A query of the bytes and the number of blobs. `live` is 0 for a blob that only the trash holds. Such a blob belongs to a
+ * SQL query: the number of bytes and of blobs. `live` is 0 for a blob that only the trash keeps. Such a blob belongs to a
  * deleted repository, or to a deleted manifest of a repository in which no other manifest references the blob.
  */
 const BLOBS = `${OWN} SELECT coalesce(sum(size), 0) AS bytes, count(*) AS blobs, coalesce(sum(iif(live, 0, size)), 0) AS trashed
@@ -118,14 +130,15 @@ const MANIFESTS = `${OWN} SELECT coalesce(sum(size), 0) AS bytes, count(*) FILTE
 
 const TAG = { name: 't.name', digest: 't.digest', repositoryId: 't.repository_id' };
 /**
- * SQL conditions that are true for tags of signatures and other attachments. These tags are not counted, because they name no
+ * SQL conditions: a tag is that of a signature or of another attachment. These tags are not counted, because they name no
  * images.
  */
 const ATTACHED = isAttached(TAG, ['manifests']);
 const ATTACHED_IN_TRASH = isAttached(TAG, ['manifests', 'trashed_manifests']);
 
 /**
- * A query of the numbers of entries. A repository in the trash counts as one entry, because its content is restored with it.
+ * SQL query: the numbers of repositories, tags, manifests and trash entries. A repository in the trash counts as one entry,
+ * because its content is restored with it.
  */
 const ENTRIES = `${OWN} SELECT
     (SELECT count(*) FROM own WHERE NOT trashed) AS repositories,
@@ -145,9 +158,9 @@ type Sums = { bytes: number; trashed: number };
 type Entries = Record<'repositories' | 'tags' | 'trashedRepositories' | 'trashedTags' | 'trashedManifests', number>;
 
 /**
- * Adds the reads of an exact count. They scan the links between repositories and blobs of a small registry, and the rows of the
- * namespace in the other tables.
- * @returns reads it from the results
+ * Adds the queries of an exact count to the batch. They read the links between repositories and blobs of a small registry, and
+ * the rows of the namespace in other tables.
+ * @returns a function that reads the count from the results
  */
 function readExactly(batch: Batch, namespace: string): (results: Results) => Holdings {
   const parameters = { namespace };
@@ -176,7 +189,7 @@ function readExactly(batch: Batch, namespace: string): (results: Results) => Hol
   };
 }
 
-/** Returns what a namespace stores. One call, so that nothing comes between its reads. */
+/** Returns what a namespace stores. One batch reads everything, so that no change can happen between the queries. */
 export async function holdingsOf(env: Database, namespace: string): Promise<Holdings> {
   const batch = newBatch(env);
   const small = batch.query<{ small: number }>(`SELECT ${IS_SMALL} AS small`);

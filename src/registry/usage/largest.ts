@@ -1,4 +1,4 @@
-/** Finds the repositories that hold most bytes. */
+/** Finds the repositories that take the most space. */
 import type { Database } from '../../events/batch.ts';
 import { prepare } from '../../events/sql.ts';
 import type { RepositoryName } from '../../oci/name.ts';
@@ -8,7 +8,7 @@ export interface LargeRepository extends RepositorySums {
   name: RepositoryName;
 }
 
-/** The maximum number of repositories among which the largest are looked for. */
+/** The maximum number of repositories that are compared. */
 const ROWS_MAX = 2000;
 
 /** Returns the largest repositories, the largest first. @param namespace `null` for all namespaces */

@@ -1,8 +1,8 @@
 /**
- * Enforces the limit of a namespace. A batch that adds content to a namespace with a limit also counts the content, and is
- * refused if the content does not fit. So two concurrent pushes cannot both use the same free space. For a namespace without a
- * limit nothing is written. Content that the namespace already holds, in any of its repositories or their trash, takes no
- * space. Unfinished uploads take space, too (`staged.ts`).
+ * Enforces the storage limit of a namespace. A batch that adds content to a namespace with a limit also updates its usage. The
+ * batch fails if the content does not fit. So two concurrent pushes cannot both use the same free space. For a namespace
+ * without a limit nothing is written. Content that the namespace already stores, in any of its repositories or their trash,
+ * takes no space. Unfinished uploads take space, too (`staged.ts`).
  */
 import type { Batch, Database, Results } from '../../events/batch.ts';
 import { type Actor, organizationAbout } from '../../events/event.ts';
@@ -15,7 +15,10 @@ import { REPOSITORY_ID } from '../repositories/repositories.ts';
 import { holds, reaches } from './counting.ts';
 import { explained, fits, type Limit, OverLimit, othersStaged } from './staged.ts';
 
-/** An upload that has staged bytes. When the upload becomes a blob, these bytes are not counted beside the blob. */
+/**
+ * An upload whose received bytes are staged. When the upload becomes a blob, these bytes are not counted in addition to the
+ * blob.
+ */
 export interface Staging {
   id: string;
   bytes: number;
@@ -29,9 +32,9 @@ interface Addition {
   blobs: 0 | 1;
   /** An SQL expression for the size of the content in bytes. */
   bytes: string;
-  /** The size in bytes, for the text of the refusal. `null` if `bytes` can be evaluated outside of the batch as well. */
+  /** The number of bytes for the message of the refusal. `null` if `bytes` can also be evaluated outside the batch. */
   size: number | null;
-  /** An SQL condition that is true if the namespace already holds the content. */
+  /** SQL condition: the namespace already stores the content. */
   isHeld: string;
   parameters: Parameters;
   /** The upload that becomes this content, or `null` if no upload has staged bytes for it. */
@@ -41,15 +44,15 @@ interface Addition {
 interface CountedBlob {
   repository: RepositoryName;
   digest: Digest;
-  /** The size in bytes. `null` if `blobs` has a row for the blob: the row has the size. */
+  /** The size in bytes. `null` if the table `blobs` has a row for the blob, which contains the size. */
   size: number | null;
   by: Actor;
   staging: Staging | null;
 }
 
 /**
- * Adds the steps that count a blob, or refuses the batch with `quota-exceeded`. They run after the blob has its row and before
- * it has its link.
+ * Adds statements to the batch that add a blob to the usage of its namespace. The batch fails with `quota-exceeded` if the blob
+ * does not fit. The statements must run after the blob has its row and before it is linked to the repository.
  */
 export function countBlob(batch: Batch, env: Database, { repository, digest, ...blob }: CountedBlob): void {
   const namespace = organizationAbout(repository);
@@ -71,7 +74,8 @@ interface CountedManifest {
 }
 
 /**
- * Adds the steps that count a manifest, or refuses the batch with `quota-exceeded`. They run before the manifest has its row.
+ * Adds statements to the batch that add a manifest to the usage of its namespace. The batch fails with `quota-exceeded` if the
+ * manifest does not fit. The statements must run before the manifest has its row.
  */
 export function countManifest(batch: Batch, env: Database, { repository, digest, size }: CountedManifest, by: Actor): void {
   const namespace = organizationAbout(repository);
@@ -89,7 +93,9 @@ export function countManifest(batch: Batch, env: Database, { repository, digest,
   });
 }
 
-/** Adds the steps that count content. Repositories without a namespace have no limit. */
+/**
+ * Adds statements to the batch that add content to the usage of its namespace. Repositories without a namespace have no limit.
+ */
 function count(batch: Batch, env: Database, addition: Addition): void {
   const { repository, namespace, by, blobs, bytes, size, isHeld, parameters, staging } = addition;
   if (namespace === '') return;
@@ -123,7 +129,7 @@ function stagingParameters(staging: Staging | null): Parameters {
 }
 
 /**
- * Returns the particulars of a refusal with `quota-exceeded`, or `null` if the content would fit now.
+ * Returns the message and detail of a refusal `quota-exceeded`, or `null` if the content would fit by now.
  * @param adds an SQL expression for the number of bytes to add
  */
 export async function limitParticulars(
@@ -158,20 +164,24 @@ function limitIn(namespace: string, row: LimitRow | null): Limit | null {
   return { namespace, kind: kind ?? 'organization', bytes: bytes ?? 0, staged: staged ?? 0, maxBytes: max_bytes };
 }
 
-/** Returns the limit in a row of `usage`, or `null` if there is none. */
+/** Returns the storage limit in a row of `usage`, or `null` if there is none. */
 export function limitOf(repository: RepositoryName, row: LimitRow | null): Limit | null {
   return limitIn(organizationAbout(repository), row);
 }
 
 /**
- * Reads the limit of a repository's namespace. Returns `null` if there is no limit, or if the namespace already holds the blob.
+ * Reads the storage limit of a repository's namespace. Returns `null` if there is no limit, or if the namespace already stores
+ * the blob.
  * @param digest the digest of the blob, or `null` if it is not known
  */
 export async function limitFor(env: Database, repository: RepositoryName, digest: Digest | null): Promise<Limit | null> {
   return limitOf(repository, await prepare(env, LIMIT, limitParameters(repository, digest)).first<LimitRow>());
 }
 
-/** Adds the query of `limitFor` to a batch. @returns a function that takes the limit from the batch's results */
+/**
+ * Adds the query of `limitFor` to a batch.
+ * @returns a function that reads the limit from the results
+ */
 export function queryLimit(batch: Batch, repository: RepositoryName, digest: Digest): (results: Results) => Limit | null {
   const row = batch.query<LimitRow>(LIMIT, limitParameters(repository, digest));
   return (results) => limitOf(repository, results.first(row));

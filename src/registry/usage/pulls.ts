@@ -1,9 +1,9 @@
 /**
- * Counts the pulls of images by day. To write a row for each pull would be the most expensive work of a registry, so frequent
+ * Counts the pulls of images by day. Writing a row for each pull would be the most expensive work of a registry, so frequent
  * pulls are sampled. The first 16 pulls of an image on a day are counted one by one. After that, with a count of c, one pull in
- * k = ⌈c / 16⌉ is written and adds k to the count. The expected value is the true number. The standard error stays below 18 %
- * of it (the variance of n pulls is at most n² / 32, as with Morris's counter of base 17/16). 10,000 pulls of an image on a day
- * write about 120 rows. The day of the last pull is exact, because the first pull of a day is always written.
+ * k = ⌈c / 16⌉ is written and adds k to the count. The expected value of the count is the true number of pulls. The standard
+ * error stays below 18 % (the variance of n pulls is at most n² / 32, as with Morris's counter of base 17/16). 10,000 pulls of
+ * an image on a day write about 120 rows. The day of the last pull is exact, because the first pull of a day is always written.
  */
 import { type Database, newBatch } from '../../events/batch.ts';
 import { prepare } from '../../events/sql.ts';
@@ -17,24 +17,24 @@ const EXACT = 16;
 const DAYS_MAX = 366;
 const SECONDS_PER_DAY = 24 * 60 * 60;
 
-/** An SQL expression on a row `p` of `pulls`, or no row: the number of pulls that the next written pull stands for. */
+/** SQL expression on a row `p` of `pulls`, which may be missing: the number of pulls for which the next written pull counts. */
 const WEIGHT = `max(1, (coalesce(p.count, 0) + ${EXACT - 1}) / ${EXACT})`;
 
-/** The uses of an image that are written together. */
+/** Pulls and HEAD requests of one image that are written together. */
 export interface Use {
   repository: RepositoryName;
   digest: Digest;
   pulls: number;
   /**
-   * True if a client asked for the manifest with HEAD. Nodes that already have the image do so, so the image is in use. Only
-   * the day of the last check is stored, so that at most one row is written for an image and a day.
+   * True if a client sent HEAD for the manifest. Nodes that already have the image do so, so the image is in use. Only the day
+   * of the last HEAD request is stored, so that at most one row is written per image and day.
    */
   checked: boolean;
   /** A random number, at least 0 and below 1. It decides whether frequent pulls are written. */
   random: number;
 }
 
-/** Writes uses of images. Skips repositories that no longer exist. */
+/** Writes pulls and HEAD requests of images. Skips repositories that no longer exist. */
 export async function writeUses(env: Pick<Database, 'DB'>, uses: Use[]): Promise<void> {
   const statements = [];
   const pulled = uses.filter(({ pulls }) => pulls > 0);
@@ -46,11 +46,14 @@ export async function writeUses(env: Pick<Database, 'DB'>, uses: Use[]): Promise
 }
 
 const TODAY = `unixepoch() / ${SECONDS_PER_DAY}`;
-/** The list `:uses` as rows `u`, with the repository `r` of each. */
+/** SQL: the list `:uses` as rows `u`, each with its repository `r`. */
 const USES = `FROM (SELECT value ->> 0 AS repository, value ->> 1 AS digest, value ->> 2 AS pulls, value ->> 3 AS random
    FROM json_each(:uses)) u CROSS JOIN repositories r ON r.name = u.repository`;
 
-/** If fewer pulls are written than one stands for, they are written with the probability that keeps the estimate unbiased. */
+/**
+ * SQL statement that adds pulls. If a use has fewer pulls than a written pull counts for, it is written with such a probability
+ * that the expected count is right.
+ */
 const ADD_PULLS = `INSERT INTO pulls (repository_id, digest, day, count)
   SELECT r.id, u.digest, ${TODAY}, coalesce(p.count, 0) + max(u.pulls, ${WEIGHT}) ${USES}
   LEFT JOIN pulls p ON p.repository_id = r.id AND p.digest = u.digest AND p.day = ${TODAY}
@@ -63,9 +66,9 @@ const SET_CHECKS = `INSERT INTO manifest_checks (repository_id, digest, day)
 
 export interface Pulls {
   total: number;
-  /** The day of the last check, in days since the epoch, or `null` if there was none. A check does not count as a pull. */
+  /** The day of the last HEAD request, in days since the epoch, or `null` if there was none. A HEAD request is not a pull. */
   checkedOn: number | null;
-  /** The number of pulls on each day (days since the epoch), newest first. */
+  /** The number of pulls on each day (days since the epoch), the newest day first. */
   days: { day: number; pulls: number }[];
 }
 

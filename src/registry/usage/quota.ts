@@ -1,4 +1,4 @@
-/** Sets the limit on the bytes that an organization or a user may store. */
+/** Sets the storage limit of an organization or a user. */
 import type { Batch, Handle } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import { changesIn, recordEvent } from '../../events/outbox.ts';
@@ -13,10 +13,7 @@ export interface Quota {
   version: number;
 }
 
-/**
- * An SQL condition on a row of `usage`, or on NULLs if there is no row. It is true if the new limit differs from the present
- * one.
- */
+/** SQL condition on a row of `usage`, or on NULLs if there is no row: the new limit differs from the present one. */
 const DIFFERS = `(max_bytes IS NOT :maxBytes
   OR coalesce(warn_percent, ${WARN_PERCENT}) <> coalesce(:warnPercent, warn_percent, ${WARN_PERCENT}))`;
 
@@ -35,9 +32,10 @@ function errorsIn({ maxBytes, warnPercent }: { maxBytes: number | null; warnPerc
 }
 
 /**
- * Adds the steps that set the limit of a namespace and count what it stores, so that later pushes start from the right number.
- * Stored content that exceeds a new limit is kept. The steps refuse the batch with `version-mismatch`.
- * @param quota.warnPercent the threshold in percent, or `null` to keep the present one
+ * Adds statements to the batch that set the storage limit of a namespace and count what it stores, so that later pushes start
+ * from the right number. If the stored content exceeds the new limit, it is kept. The batch fails with `version-mismatch` if
+ * the limit has another version.
+ * @param quota.warnPercent the warning threshold in percent, or `null` to keep the present one
  * @param ifVersion the version that the limit must have, or `null` for any version. A limit that was never set has version 1
  * @returns a handle of the new limit
  * @throws request-invalid

@@ -1,8 +1,8 @@
 /**
- * Counts the bytes of unfinished uploads in namespaces with a limit. Each batch that changes the row of an upload updates the
- * count. Stored and staged bytes together must fit into the limit, with one exception. The first upload (`leading`) may use all
- * free space, as if there were no other uploads. So at least one of many concurrent uploads can finish, and stored and staged
- * bytes together stay below twice the limit. A refusal says what takes the space and how to free some.
+ * Counts the bytes of unfinished uploads in namespaces with a storage limit. Each batch that changes the row of an upload
+ * updates this count. Stored and staged bytes together must fit into the limit, with one exception: the first upload (column
+ * `leading`) may use all free space, as if there were no other uploads. So at least one of many concurrent uploads can finish,
+ * and stored and staged bytes together stay below twice the limit. A refusal says what takes the space and how to free some.
  */
 import type { Batch, Database } from '../../events/batch.ts';
 import { type Parameters, prepare } from '../../events/sql.ts';
@@ -23,14 +23,17 @@ interface Growth {
 
 /**
  * Returns an SQL expression on a row of `usage`: the staged bytes of other uploads, which reduce the space for the upload `id`.
- * It is 0 if the upload `id` is the leading one, or if there is no leading one.
+ * The value is 0 if the upload `id` is the leading one, or if there is no leading one.
  * @param id an SQL expression for the id of the upload. NULL for content without an upload, for which all staged bytes count
  * @param own an SQL expression for the bytes that the upload itself has staged
  */
 export const othersStaged = (id: string, own: string, usage = '') =>
   `iif(coalesce(${usage}leading, ${id}) = ${id}, 0, max(0, ${usage}staged - ${own}))`;
 
-/** Refuses the batch with `quota-exceeded` if the namespace has no space for the growth of the upload. */
+/**
+ * Adds a precondition to the batch: the namespace has space for the growth of the upload. Otherwise the batch fails with
+ * `quota-exceeded`.
+ */
 export function requireRoomForStaged(
   batch: Batch,
   { namespace, id, before, after }: Growth,
@@ -47,8 +50,8 @@ export function requireRoomForStaged(
 }
 
 /**
- * Adds the step that counts the growth. Another step of the batch must require that the upload's row is unchanged since it was
- * read.
+ * Adds a statement to the batch that counts the growth of an upload. The batch must also have a precondition that the upload's
+ * row is unchanged since it was read.
  */
 export function countStaged(batch: Batch, { namespace, id, before, after }: Growth): void {
   if (namespace === '') return;
@@ -60,7 +63,7 @@ export function countStaged(batch: Batch, { namespace, id, before, after }: Grow
 }
 
 /**
- * Adds the step that subtracts the bytes of an open upload from the count. It must run before the step that changes the
+ * Adds a statement to the batch that subtracts the bytes of an open upload. It must run before the statement that changes the
  * upload's row.
  * @param condition an SQL condition on the upload's row, which uses `parameters`
  */
@@ -74,7 +77,7 @@ export function releaseStaged(batch: Batch, id: string, condition = 'TRUE', para
   );
 }
 
-/** Returns a query of the staged bytes of each namespace, or of `:namespace` alone. */
+/** Returns an SQL query: the staged bytes of each namespace, or of `:namespace` alone. */
 export const stagedOf = (scope: 'all' | 'namespace') => `SELECT ${namespaceSql('repository')} AS namespace, sum(size) AS staged
   FROM uploads WHERE state = 'open' AND ${within(scope, 'repository')} GROUP BY 1`;
 
@@ -107,14 +110,17 @@ interface Trash {
   repository: RepositoryName;
 }
 
-/** The refusal `quota-exceeded`. It tells everybody who may push to the namespace how many bytes the namespace stores. */
+/**
+ * The refusal `quota-exceeded`. Its message and detail show how much the namespace stores, also to users who may only push to
+ * it.
+ */
 export class OverLimit extends Refusal {
   readonly limit: Limit;
   readonly adds: number | null;
 
   /**
-   * @param adds the bytes to add, or `null` if the number is unknown but does not fit
-   * @param trash the bytes that only the trash holds, and the repository of the push
+   * @param adds the number of bytes to add, or `null` if the length is unknown but too large
+   * @param trash the number of bytes that only the trash keeps, and the repository of the push
    */
   constructor(limit: Limit, adds: number | null, trash: Trash | null = null) {
     const { namespace, kind, bytes, staged, maxBytes } = limit;
@@ -150,7 +156,7 @@ function remedies(trash: Trash | null, staged: number): string {
   ].join('; ');
 }
 
-/** Adds to a refusal with `quota-exceeded` the number of bytes that only the trash holds. Returns any other error unchanged. */
+/** Adds the number of bytes that only the trash keeps to a refusal `quota-exceeded`. Returns any other error unchanged. */
 export async function explained<E>(env: Pick<Database, 'DB'>, repository: RepositoryName, error: E): Promise<E> {
   if (!(error instanceof OverLimit)) return error;
   const bytes = await trashedBytes(env, error.limit.namespace);
@@ -158,13 +164,14 @@ export async function explained<E>(env: Pick<Database, 'DB'>, repository: Reposi
 }
 
 /**
- * The maximum number of references to read. Without a maximum, refused pushes could use up the rows that the free plan has for
- * a day.
+ * The maximum number of references to read. Without a maximum, refused pushes could use up the daily number of rows of the free
+ * plan.
  */
 const REFERENCES_MAX = 1000;
 
 /**
- * Returns the number of bytes that only the trash of a namespace holds. This is a lower bound if the trash has many references.
+ * Returns the number of bytes that only the trash of a namespace keeps. The result is a lower bound if the trash has many
+ * references.
  */
 async function trashedBytes(env: Pick<Database, 'DB'>, namespace: string): Promise<number> {
   const row = await prepare(
@@ -191,7 +198,7 @@ async function trashedBytes(env: Pick<Database, 'DB'>, namespace: string): Promi
 
 const UNITS = ['bytes', 'kB', 'MB', 'GB', 'TB', 'PB'];
 
-/** Formats a size with three significant digits for a message. The detail of the refusal has the exact number. */
+/** Formats a number of bytes with three significant digits for a message. The detail of the refusal has the exact number. */
 function sizeText(bytes: number): string {
   const power = Math.min(UNITS.length - 1, Math.floor(Math.log10(Math.max(1, bytes)) / 3));
   return `${Number((bytes / 1000 ** power).toPrecision(3))} ${UNITS[power]}`;

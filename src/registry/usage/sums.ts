@@ -1,8 +1,8 @@
 /**
- * The sums of each repository: bytes of its manifests and of the blobs that they reference, each blob once, and the numbers of
- * its tags and manifests. The trash and unfinished pushes do not count. Every batch that changes the content changes the sums,
- * so a list of repositories reads one row for each. A push writes one row for them; counting when they are read would take
- * some rows for every layer.
+ * The stored totals of each repository: the bytes of its manifests and of the blobs that they reference (each blob once), the
+ * number of its tags and the number of its manifests. The trash and unfinished pushes do not count. Every batch that changes
+ * the content updates the totals, so a list of repositories reads one row per repository. Counting on each read would take some
+ * rows for every layer.
  */
 import type { Batch, Database } from '../../events/batch.ts';
 import { organizationAbout } from '../../events/event.ts';
@@ -12,7 +12,9 @@ import type { RepositoryName } from '../../oci/name.ts';
 import { REPOSITORY_ID } from '../repositories/repositories.ts';
 import { type Closing, namespaceById } from './counting.ts';
 
-/** SQL condition: the repository with this id has a link to the blob, and one of its manifests references it. */
+/**
+ * Returns an SQL condition: the repository with this id has a link to the blob, and one of its manifests references the blob.
+ */
 const uses = (id: string, digest: string) => `(
   EXISTS (SELECT 1 FROM manifest_references x WHERE x.repository_id = ${id} AND x.child = ${digest})
   AND EXISTS (SELECT 1 FROM repository_blobs l WHERE l.digest = ${digest} AND l.repository_id = ${id}))`;
@@ -20,29 +22,30 @@ const uses = (id: string, digest: string) => `(
 interface CountedPut {
   repository: RepositoryName;
   digest: Digest;
-  /** Bytes of the manifest. */
+  /** The number of bytes of the manifest. */
   size: number;
-  /** The tags that will name it. */
+  /** The tags that will name the manifest. */
   tags: readonly string[];
 }
 
 const IS_NEW = `NOT EXISTS (SELECT 1 FROM manifests WHERE repository_id = ${REPOSITORY_ID} AND digest = :digest)`;
 
-/** SQL: the blobs of `:references` that the repository has linked and that none of its manifests references yet. */
+/** SQL: the blobs of `:references` that are linked to the repository and that none of its manifests references yet. */
 const ADDED = `FROM (SELECT DISTINCT value ->> 'digest' AS digest FROM json_each(:references)) c
   CROSS JOIN repository_blobs l ON l.digest = c.digest AND l.repository_id = ${REPOSITORY_ID}
   CROSS JOIN blobs b ON b.digest = c.digest
   WHERE NOT EXISTS (SELECT 1 FROM manifest_references x WHERE x.repository_id = ${REPOSITORY_ID} AND x.child = c.digest)`;
 
-/** SQL condition on an added blob: another repository of the namespace holds it, or the trash of one does. */
+/** SQL condition on an added blob: another repository of the namespace, or the trash of one, contains the blob. */
 const IS_HELD = `(EXISTS (SELECT 1 FROM repository_blobs o WHERE o.digest = c.digest AND o.repository_id <> l.repository_id
     AND ${namespaceById('o.repository_id')} = :namespace)
   OR EXISTS (SELECT 1 FROM trashed_references o WHERE o.child = c.digest
     AND ${namespaceById('o.repository_id')} = :namespace))`;
 
 /**
- * Adds the steps that count a put, before the batch writes anything of it. A namespace with a limit counts its blobs when they
- * are linked (`limit.ts`); any other one here, with one row for an image, and the collector subtracts what is deleted.
+ * Adds statements to the batch that update the totals for a put. They must run before the batch writes the manifest. In a
+ * namespace with a limit, blobs are added to the usage of the namespace when they are linked (`limit.ts`). In other namespaces
+ * they are added here, in one row per image, and the garbage collector corrects the usage after deletions.
  * @param references the references of the manifest, as JSON
  */
 export function countPut(batch: Batch, { repository, digest, size, tags }: CountedPut, references: string): void {
@@ -66,7 +69,10 @@ export function countPut(batch: Batch, { repository, digest, size, tags }: Count
   );
 }
 
-/** Adds the step that counts tags. @param added an SQL expression: how many there will be more, negative if fewer */
+/**
+ * Adds a statement to the batch that updates the number of tags.
+ * @param added an SQL expression: the change of the number, negative for deletions
+ */
 export function countTags(batch: Batch, added: string, parameters: Parameters): void {
   batch.run(
     `UPDATE repository_usage SET tags = max(0, tags + ${added}) WHERE repository_id = ${REPOSITORY_ID} AND ${added} <> 0`,
@@ -75,16 +81,17 @@ export function countTags(batch: Batch, added: string, parameters: Parameters): 
 }
 
 interface Touched {
-  /** SQL: the id of the repository, in terms of `parameters`. */
+  /** An SQL expression for the id of the repository, which uses `parameters`. */
   id: string;
-  /** SQL: a SELECT of a column `child`, with what the manifests reference, and maybe more. */
+  /** A SELECT with a column `child` that yields everything that the manifests reference. It may yield more. */
   children: string;
   parameters: Parameters;
 }
 
 /**
- * For steps that delete or restore manifests. What is about to be touched is subtracted first; at the end, what is there of it
- * then is added. So no step needs to know what another manifest still references.
+ * Updates the totals for a batch that deletes or restores manifests. First subtracts the size of everything that the batch may
+ * change. The returned function adds, at the end of the batch, the size of the part that then exists. So no statement needs to
+ * know what other manifests reference.
  */
 export function rebalanceSums(batch: Batch, { id, children, parameters }: Touched, digests: readonly Digest[]): Closing {
   const held = `coalesce((SELECT sum(b.size) FROM (SELECT DISTINCT child FROM (${children})) c
@@ -101,7 +108,7 @@ export function rebalanceSums(batch: Batch, { id, children, parameters }: Touche
   return () => update('+');
 }
 
-/** SQL: the sums of all repositories, counted anew. */
+/** SQL query: the totals of all repositories, counted from their content. */
 const COUNTED_ANEW = `SELECT id AS repository_id, sum(bytes) AS bytes, sum(tags) AS tags, sum(manifests) AS manifests FROM (
     SELECT id, 0 AS bytes, 0 AS tags, 0 AS manifests FROM repositories
     UNION ALL SELECT repository_id, 0, count(*), 0 FROM tags GROUP BY repository_id
@@ -113,8 +120,8 @@ const COUNTED_ANEW = `SELECT id AS repository_id, sum(bytes) AS bytes, sum(tags)
   GROUP BY id`;
 
 /**
- * Counts all repositories anew and writes the rows that differ: those that a previous version of the registry did not keep.
- * Repositories that are being purged may differ.
+ * Counts the totals of all repositories and writes the rows that differ, for example because an earlier version of the registry
+ * did not update them. The totals of repositories that are being purged may be wrong.
  */
 export async function recountSums(env: Database): Promise<void> {
   await prepare(

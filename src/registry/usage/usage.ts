@@ -1,6 +1,6 @@
 /**
- * The usage of namespaces. Each push adds what it brings. What is deleted is subtracted at once for a namespace with a limit,
- * and otherwise when the collector counts all namespaces anew.
+ * The stored usage of namespaces. Each push adds the size of its content. The size of deleted content is subtracted at once in
+ * a namespace with a limit; in other namespaces, it is subtracted when the garbage collector counts all namespaces.
  */
 import type { Database } from '../../events/batch.ts';
 import { prepare } from '../../events/sql.ts';
@@ -51,17 +51,17 @@ const COUNTED_AT = `coalesce((SELECT counted_at FROM usage WHERE namespace = '')
 const USAGE = `namespace, bytes, blobs, staged, max_bytes AS maxBytes, warn_percent AS warnPercent,
   max(counted_at, ${COUNTED_AT}) AS countedAt`;
 
-/** SQL: the usage of `:namespace` with the version of its limit. Always one row. */
+/** SQL query: the usage of `:namespace` and the version of its limit. It always yields one row. */
 export const USAGE_OF_NAMESPACE = `SELECT ${USAGE}, version FROM usage WHERE namespace = :namespace
   UNION ALL SELECT :namespace, 0, 0, 0, NULL, ${WARN_PERCENT}, ${COUNTED_AT}, 1
     WHERE NOT EXISTS (SELECT 1 FROM usage WHERE namespace = :namespace)`;
 
-/** Namespaces that are added up in one request. */
+/** The maximum number of namespaces that one request adds up. */
 const NAMESPACES_MAX = 10_000;
 
 export type TotalUsage = Pick<Usage, 'bytes' | 'blobs' | 'staged'>;
 
-/** The sum of all namespaces; `null`: there are too many to add up. */
+/** Returns the total of all namespaces, or `null` if there are too many to add up. */
 export async function totalUsage(env: Pick<Database, 'DB'>): Promise<TotalUsage | null> {
   const total = await prepare(
     env,
