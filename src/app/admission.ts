@@ -6,6 +6,7 @@
  */
 import type { Authority } from '../auth/authority.ts';
 import { type Caller, isUnscopedUser } from '../auth/policy.ts';
+import { rememberedAuthority } from '../auth/rights/lookup.ts';
 import { type Actor, aboutOf, isAboutRepository } from '../events/event.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import { ACTIONS } from '../vocabulary/actions.ts';
@@ -30,10 +31,19 @@ import {
 } from './access.ts';
 import { loadCaller } from './authentication.ts';
 import type { Arrival, Call } from './call.ts';
-import { requireContentRight, requireGrant, requireIdentity, scopeOf } from './content.ts';
+import {
+  type Admitted,
+  type AssumedRights,
+  type ContentCall,
+  mayOnContent,
+  requireContentRight,
+  requireGrant,
+  requireIdentity,
+  scopeOf,
+} from './content.ts';
 import { denial, ownersFor, ownersOnly } from './denials.ts';
 import { requireWebhook } from './subscriptions.ts';
-import { type IncomingBlob, readsForUpload, type UploadReads } from './upload-reads.ts';
+import { type IncomingBlob, readsForUpload } from './upload-reads.ts';
 
 /** The names in a request on which the check of its rights depends. */
 export interface Named {
@@ -129,6 +139,8 @@ interface ContentRequest {
   isRead: boolean;
   /** The description of the blob whose bytes are in the body, or `null` if the body contains no bytes of a blob. */
   incoming: IncomingBlob | null;
+  /** True if the operation makes its change by `changing`, so that remembered rights are enough to begin with. */
+  mayAssume: boolean;
 }
 
 /**
@@ -140,26 +152,64 @@ export async function admitToContent(
   arrival: Arrival,
   caller: Caller,
   requirement: ContentRequirement,
-  { named: { repository, source, tag }, isRead, incoming }: ContentRequest,
-): Promise<{ authority: Authority | null; uploading: UploadReads | null }> {
+  request: ContentRequest,
+): Promise<Admitted & Pick<ContentCall, 'assumed'>> {
   const before = { ...arrival, caller };
+  const { named, isRead } = request;
   if (requirement === 'login') requireIdentity(before);
-  else await requireGrantOrSayWhy(before, requirement, repository, source);
-  if (caller.grants !== null && isRead && requirement !== 'catalog') return { authority: null, uploading: null };
-  const uploading = incoming && repository && (await readsForUpload(arrival, repository, incoming));
-  const authority = await loadCaller(arrival, caller.credential, {
+  else await requireGrantOrSayWhy(before, requirement, named.repository, named.source);
+  if (caller.grants !== null && isRead && requirement !== 'catalog') return { authority: null, uploading: null, assumed: null };
+  const load = () => loadForContent(before, requirement, request);
+  return assumedRights(before, request, load) ?? { ...(await load()), assumed: null };
+}
+
+async function loadForContent(
+  before: Arrival & { caller: Caller },
+  requirement: ContentRequirement,
+  { named: { repository, source, tag }, incoming }: ContentRequest,
+): Promise<Admitted> {
+  const uploading = incoming && repository && (await readsForUpload(before, repository, incoming));
+  const authority = await loadCaller(before, before.caller.credential, {
     repositories: [repository, source].filter((name) => name !== null),
     ...(requirement === 'login' ? {} : { scope: scopeOf(requirement, repository, source) }),
     joined: uploading,
   });
   if (requirement === 'login' || requirement === 'catalog') return { authority, uploading };
   if (repository === null) throw new Error('the route names no repository');
-  const call = { ...before, authority, uploading, address: null };
+  const call = { ...before, authority, uploading, assumed: null, address: null };
   const admitted = () => requireContentRight(call, requirement, repository, tag);
   return {
     authority: actingAs(authority, await namingOwners(call, { action: requirement, repository, tag }, admitted)),
     uploading,
   };
+}
+
+/** Returns the rights of the caller as they are remembered, if a push can begin with them. Takes no call to the database. */
+function assumedRights(
+  before: Arrival & { caller: Caller },
+  { named: { repository, source }, mayAssume }: ContentRequest,
+  load: () => Promise<Admitted>,
+): (Admitted & Pick<ContentCall, 'assumed'>) | null {
+  if (!mayAssume || repository === null) return null;
+  const repositories = [repository, source].filter((name) => name !== null);
+  const known = rememberedAuthority(before.env, before.caller.credential, repositories);
+  if (!known) return null;
+  const { authority, assumption } = known;
+  const admitted = { authority, uploading: null };
+  if (!mayOnContent({ ...before, ...admitted, assumed: null, address: null }, 'push', repository)) return null;
+  let loading: Promise<Admitted> | undefined;
+  const assumed: AssumedRights & { isRequired: boolean } = {
+    isRequired: false,
+    addTo(batch) {
+      assumed.isRequired = true;
+      assumption.addTo(batch);
+    },
+    load() {
+      loading ??= load();
+      return loading;
+    },
+  };
+  return { ...admitted, assumed };
 }
 
 /**

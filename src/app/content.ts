@@ -6,6 +6,7 @@ import { holderOf } from '../auth/credential.ts';
 import { ANONYMOUS, type Caller, EMPTY_TOKEN, INVALID_TOKEN, isGranted } from '../auth/policy.ts';
 import { type Action, scopeFor } from '../auth/scope.ts';
 import { settings } from '../env.ts';
+import { type Assumption, AssumptionFailed } from '../events/batch.ts';
 import type { Actor } from '../events/event.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
@@ -23,6 +24,41 @@ export interface ContentCall extends Omit<Call, 'authority'> {
   authority: Call['authority'] | null;
   /** The rows of the upload that were read together with the rights. `null` if the body contains no bytes of a blob. */
   uploading: UploadReads | null;
+  /** Set if `authority` was not read for this request, but is what this isolate remembers. */
+  assumed: AssumedRights | null;
+}
+
+/** The rows that decide on a request. */
+export type Admitted = Pick<ContentCall, 'authority' | 'uploading'>;
+
+/** Rights that this isolate remembers. A change that they decide on must be made by `changing`. */
+export interface AssumedRights extends Assumption {
+  /** True if a batch has required that the rights are the same. */
+  readonly isRequired: boolean;
+  /** Admits the request with the present rights. @throws unauthenticated, forbidden */
+  load(): Promise<Admitted>;
+}
+
+/**
+ * Makes a change of content. If the rights are only remembered, the batch of the change requires that they are the same. If
+ * they are not, the present rights are loaded, and the change is decided and made again. A refusal that no batch has decided is
+ * told only after the present rights were read.
+ */
+export async function changing<T>(call: ContentCall, change: (call: ContentCall) => Promise<T>): Promise<T> {
+  const { assumed } = call;
+  if (assumed === null) return change(call);
+  try {
+    return await change(call);
+  } catch (error) {
+    if (error instanceof AssumptionFailed) return change(await withPresentRights(call));
+    if (!assumed.isRequired) await assumed.load();
+    throw error;
+  }
+}
+
+/** Returns the call with the present rights in place of remembered ones. */
+export async function withPresentRights(call: ContentCall): Promise<ContentCall> {
+  return call.assumed === null ? call : { ...call, ...(await call.assumed.load()), assumed: null };
 }
 
 /** Returns the token scope that the action needs. A mount also needs the scope to pull from its source (end-11). */

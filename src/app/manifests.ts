@@ -16,7 +16,15 @@ import { listTags as listStoredTags } from '../registry/tags/tags.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
 import { deniedTags } from './access.ts';
 import { finishing } from './call.ts';
-import { type ContentCall, mayCreateByPush, mayOnContent, requireContentRight, requireRead, withAuthority } from './content.ts';
+import {
+  type ContentCall,
+  changing,
+  mayCreateByPush,
+  mayOnContent,
+  requireContentRight,
+  requireRead,
+  withAuthority,
+} from './content.ts';
 import { countUse } from './pull-counter.ts';
 
 /**
@@ -66,7 +74,11 @@ interface PushedManifest {
  * end-7: stores a manifest and makes the tags name it. @throws digest-mismatch, manifest-invalid, and for the reasons of
  * `putManifest`
  */
-export async function pushManifest(
+export function pushManifest(call: ContentCall, pushed: PushedManifest): ReturnType<typeof pushUnder> {
+  return changing(call, (present) => pushUnder(present, pushed));
+}
+
+async function pushUnder(
   call: ContentCall,
   { repository, bytes, contentType, expected, tags, condition, charge }: PushedManifest,
 ): Promise<{ digest: Digest; manifest: Manifest; moved: MovedTags }> {
@@ -78,7 +90,8 @@ export async function pushManifest(
   const manifest = parseManifest(bytes, contentType);
   const rights = { ...deniedTags(withAuthority(call), repository, tags), mayCreate: mayCreateByPush(call, repository) };
   charge?.(manifest);
-  const put = { repository, digest, manifest, size: bytes.byteLength, tags, condition, by, ...rights };
+  const { assumed } = call;
+  const put = { repository, digest, manifest, size: bytes.byteLength, tags, condition, by, assumed, ...rights };
   return { digest, manifest, moved: await finishing(call, putManifest(call.env, put, call.work)) };
 }
 

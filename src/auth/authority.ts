@@ -6,7 +6,7 @@
 import { ACTIONS } from '../vocabulary/actions.ts';
 import { EVERYONE, loginNameOf, nameOf, organizationOf } from '../vocabulary/names.ts';
 import type { Credential, CredentialOrigin, OutsideLogin } from './credential.ts';
-import type { LoadedRights } from './directory.ts';
+import type { LoadedRights } from './loaded-rights.ts';
 import type { Sourced, Statement } from './statement.ts';
 
 export interface Authority {

@@ -2,9 +2,11 @@
  * Loads all rows that decide what a caller may do. It takes one statement, and its size is limited (invariant 12). Also creates
  * the account of the first administrator.
  */
-import { type Database, type JoinedReads, newBatch } from '../events/batch.ts';
+import { type Assumption, type Database, type JoinedReads, newBatch } from '../events/batch.ts';
 import { prepare } from '../events/sql.ts';
 import { confusableSkeleton, nameOf, namespaceOf, organizationOf } from '../vocabulary/names.ts';
+import { type LoadedRights, NOTHING_LOADED, type RightsRow as Row } from './loaded-rights.ts';
+import { recallRights, rememberRights } from './remembered-rights.ts';
 import type { Statement } from './statement.ts';
 
 export const BOOTSTRAP = 'user:admin';
@@ -89,50 +91,10 @@ export function readable(column: string, most: number | string = READ_MAX_BYTES)
   return `iif(octet_length(${column}) <= ${most}, ${column}, NULL)`;
 }
 
-export interface LoadedRights {
-  account: { subject: string; administrator: number; disabled: number; epoch: number } | null;
-  key: {
-    id: string;
-    owner: string;
-    statements: Statement[] | null;
-    expires_at: number;
-    ended: number;
-    unused: number;
-  } | null;
-  members: { organization: string; role: 'owner' | 'member' }[];
-  teams: string[];
-  policies: { subject: string; statements: Statement[] }[];
-  /**
-   * The subjects whose policies were too long to read. `*` means that the subject has more organizations or teams than are
-   * read. Such a policy might contain a denial, so callers must treat everything that it might deny as denied.
-   */
-  unread: string[];
-  login: { id: string; generation: number; ended: number } | null;
-}
-
-export const NOTHING_LOADED: LoadedRights = {
-  account: null,
-  key: null,
-  members: [],
-  teams: [],
-  policies: [],
-  unread: [],
-  login: null,
-};
-
 /** The ids of the access key and of the login in the credential. */
 interface CredentialIds {
   key: string | null;
   login: string | null;
-}
-
-interface Row {
-  n: number;
-  kind: 'subject' | 'team' | 'repository';
-  subject: string | null;
-  /** The number of bytes of the policy, or `null` if there is none. */
-  bytes: number | null;
-  data: string | null;
 }
 
 /** The parsed `data` of a row of kind `subject`. */
@@ -164,13 +126,37 @@ export async function loadSubjects(
   const teams = results.filter(({ kind }) => kind === 'team');
   const read = await readTeams(env, teams, repositories, READ_MAX_BYTES * share);
   const common = results.filter(({ kind }) => kind !== 'subject' && kind !== 'team');
-  return results
+  const all = results
     .filter(({ kind }) => kind === 'subject')
     .map((row) => {
       const own = teams.filter(({ n }) => n === row.n).map((team) => ({ ...team, data: read.get(team.subject ?? '') ?? null }));
       const loaded = loadedOf(row, [...own, ...common]);
       return teams.length < TEAMS_MAX * share ? loaded : { ...loaded, unread: [...loaded.unread, '*'] };
     });
+  const [loaded] = all;
+  if (loaded?.account && sql === LOAD && !teams.some(isLong)) {
+    rememberRights(env, { subject: loaded.account.subject, key, login, repositories }, { rows: results, loaded });
+  }
+  return all;
+}
+
+/** True if the policy of the team takes a second statement. */
+function isLong({ bytes, data }: Row): boolean {
+  return bytes !== null && data === null;
+}
+
+/**
+ * Returns the rights of an account as this isolate remembers them, and the assumption that they have not changed. Returns
+ * `null` if they are not remembered.
+ */
+export function knownRights(
+  env: Database,
+  subject: string,
+  repositories: readonly string[],
+  { key, login }: CredentialIds,
+): { loaded: LoadedRights; assumption: Assumption } | null {
+  const parameters = { subjects: [subject], key, repositories, login, inline: INLINE_MAX_BYTES };
+  return recallRights(env, { subject, key, login, repositories }, { sql: LOAD, parameters });
 }
 
 async function rowsWith(env: Database, statement: D1PreparedStatement, joined: JoinedReads | null): Promise<Row[]> {

@@ -50,6 +50,19 @@ export interface JoinedReads {
   take(results: Results): void;
 }
 
+/** Data that a change relies on, and that were read before its batch, perhaps for an earlier request. */
+export interface Assumption {
+  /** Adds the precondition that the data are still the same. It must be the first step of the batch. */
+  addTo(batch: Batch): void;
+}
+
+/** The refusal of a batch whose assumption does not hold. The data must be read, and the change decided again. */
+export class AssumptionFailed extends Refusal {
+  constructor() {
+    super('overtaken');
+  }
+}
+
 interface CommitOptions {
   /**
    * True if running the batch twice does no harm, whatever happens in between. If the answer of D1 is lost, the batch is then
@@ -97,6 +110,14 @@ export class Batch {
     this.run(`INSERT INTO refusals (reason) ${refusals}`, parameters);
   }
 
+  /**
+   * Adds the condition of an assumption. If it does not hold, the batch is refused with `AssumptionFailed`.
+   * @param failing a SELECT that yields a row if the assumption does not hold
+   */
+  assume(failing: string, parameters: Parameters): void {
+    this.run(`INSERT INTO refusals (reason) SELECT '${ASSUMPTION}' FROM (${failing}) LIMIT 1`, parameters);
+  }
+
   /** Adds a statement that yields no rows, or whose rows are not needed. */
   run(sql: string, parameters: Parameters = {}): Handle<never> {
     return this.add(prepare(this.#env, sql, parameters));
@@ -136,6 +157,7 @@ export class Batch {
 
   async #refusalOf(error: unknown): Promise<unknown> {
     const reason = preconditionIn(error);
+    if (constraintIn(error) === OTHER_CONSTRAINT) return new AssumptionFailed();
     if (reason === null) return error;
     const says = this.#sayings.get(reason);
     const said = typeof says === 'function' ? await says() : says;
@@ -149,10 +171,17 @@ export function newBatch(env: Database): Batch {
 
 const CONSTRAINTS = new Map<string, Precondition>(PRECONDITIONS.map((reason) => [reason.replaceAll('-', '_'), reason]));
 
+/** The text that stands for a failed assumption in `refusals`. It has no constraint of its own, so the last one refuses it. */
+const ASSUMPTION = 'assumption';
+const OTHER_CONSTRAINT = 'precondition';
+
+function constraintIn(error: unknown): string {
+  return (error instanceof Error ? /CHECK constraint failed: (\w+)/.exec(error.message)?.[1] : undefined) ?? '';
+}
+
 /** Returns the precondition whose failure aborted a batch, or `null` for any other error. */
 function preconditionIn(error: unknown): Precondition | null {
-  const constraint = error instanceof Error ? /CHECK constraint failed: (\w+)/.exec(error.message)?.[1] : undefined;
-  return CONSTRAINTS.get(constraint ?? '') ?? null;
+  return CONSTRAINTS.get(constraintIn(error)) ?? null;
 }
 
 function resultsOf(results: D1Result[]): Results {
@@ -177,14 +206,15 @@ const RACES_MAX = 5;
 /**
  * Repeats a change that depends on data that it read before. Its batch has a precondition, with the reason `overtaken`, that
  * these data are unchanged. If another request has changed them in between, the change is attempted again with the new data.
- * @throws overtaken if every attempt failed for this reason
+ * @throws overtaken if every attempt failed for this reason; AssumptionFailed at once, because the caller has
+ *   read the data of an assumption
  */
 export async function withRetries<T>(attempt: () => Promise<T>, triesMax = RACES_MAX): Promise<T> {
   for (let tries = 1; ; tries++) {
     try {
       return await attempt();
     } catch (error) {
-      if (!isRefusal(error, 'overtaken') || tries >= triesMax) throw error;
+      if (!isRefusal(error, 'overtaken') || error instanceof AssumptionFailed || tries >= triesMax) throw error;
     }
   }
 }

@@ -2,7 +2,7 @@
 import type { Context } from 'hono';
 import type { Caller } from '../app/authentication.ts';
 import type { Authority, Background, Call } from '../app/call.ts';
-import type { ContentCall } from '../app/content.ts';
+import type { AssumedRights, ContentCall } from '../app/content.ts';
 import type { Subscription } from '../app/subscriptions.ts';
 import type { UploadReads } from '../app/upload-reads.ts';
 import { type Env, settings } from '../env.ts';
@@ -21,6 +21,7 @@ export interface AppEnv {
     repository?: RepositoryName;
     webhook?: Subscription;
     uploading?: UploadReads;
+    assumed?: AssumedRights;
     auditAddress?: string | null;
     /** The account that requested a token, for the request log. */
     subject?: string;
@@ -80,6 +81,7 @@ export function contentCallOf(c: RequestContext): ContentCall {
     caller: c.get('caller'),
     authority: c.get('authority') ?? null,
     uploading: c.get('uploading') ?? null,
+    assumed: c.get('assumed') ?? null,
     address: c.get('auditAddress') ?? null,
   };
 }

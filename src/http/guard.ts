@@ -23,6 +23,7 @@ const LISTS: Record<string, number> = {
 
 const STARTS = '/v2/:name{.+}/blobs/uploads';
 const UPLOADS = `${STARTS}/:upload`;
+const MANIFEST = '/v2/:name{.+}/manifests/:reference';
 
 /** @param path the pattern of the route */
 export function guardOf(path: string, requirement: Exclude<Requirement, 'anyone'>) {
@@ -32,10 +33,11 @@ export function guardOf(path: string, requirement: Exclude<Requirement, 'anyone'
     if (named.repository !== null) c.set('repository', named.repository);
     if (isContent) {
       const isRead = c.req.method === 'GET' || c.req.method === 'HEAD';
-      const request = { named, isRead, incoming: incomingBlob(c, path) };
+      const request = { named, isRead, incoming: incomingBlob(c, path), mayAssume: mayAssume(c, path) };
       const admitted = await admitToContent(arrivalOf(c), c.get('caller'), requirement as ContentRequirement, request);
       if (admitted.authority !== null) c.set('authority', admitted.authority);
       if (admitted.uploading !== null) c.set('uploading', admitted.uploading);
+      if (admitted.assumed !== null) c.set('assumed', admitted.assumed);
       if (!isRead) await limitWrites(c);
       else if (LISTS[path] !== undefined) await limitExpensiveReads(c, LISTS[path]);
     } else {
@@ -82,6 +84,11 @@ function incomingBlob(c: RequestContext, path: string): IncomingBlob | null {
   const [digest = null] = method === 'PATCH' ? [] : digests.filter(isDigest);
   if (!isUpload || digests.length > 1 || (method === 'PUT' && digest === null)) return null;
   return { location: c.req.param('upload') ?? null, digest, length: contentLength(c) };
+}
+
+/** True if the operation of the route makes its change by `changing`. */
+function mayAssume(c: RequestContext, path: string): boolean {
+  return c.req.method === 'PUT' && path === MANIFEST;
 }
 
 /** The tag in the path. For a manifest that is pushed by its digest, the first `tag` parameter. `null` if there is none. */

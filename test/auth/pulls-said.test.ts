@@ -2,7 +2,7 @@
 import { beforeEach, expect, test } from 'vitest';
 import migration from '../../migrations/0003-rights.sql?raw';
 import { anonymous } from '../../src/auth/authority.ts';
-import { NOTHING_LOADED } from '../../src/auth/directory.ts';
+import { NOTHING_LOADED } from '../../src/auth/loaded-rights.ts';
 import { COMPARISONS_MAX } from '../../src/auth/policy.ts';
 import type { Sourced } from '../../src/auth/statement.ts';
 import { judgeOf, publicAmong, pullsSaid, reachOf } from '../../src/auth/visibility.ts';

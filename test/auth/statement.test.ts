@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test, vi } from 'vitest';
 import { anonymous, onRepository, rolesOf } from '../../src/auth/authority.ts';
-import { NOTHING_LOADED } from '../../src/auth/directory.ts';
+import { NOTHING_LOADED } from '../../src/auth/loaded-rights.ts';
 import { COMPARISONS_MAX, tagsDenied } from '../../src/auth/policy.ts';
 import { decisions, evaluate, mightAllow, type Question, type Sourced, type Statement } from '../../src/auth/statement.ts';
 import { ACTIONS, PRESETS, type RepositoryAction } from '../../src/vocabulary/actions.ts';

@@ -1,7 +1,7 @@
 /** Batches: preconditions with reasons, handles, named parameters. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import schema from '../../schema.sql?raw';
-import { type Batch, newBatch, withRetries } from '../../src/events/batch.ts';
+import { AssumptionFailed, type Batch, newBatch, withRetries } from '../../src/events/batch.ts';
 import { recordEvent } from '../../src/events/outbox.ts';
 import { prepare } from '../../src/events/sql.ts';
 import { PRECONDITIONS } from '../../src/vocabulary/reasons.ts';
@@ -36,6 +36,28 @@ async function refusalOf(work: Promise<unknown>): Promise<Refusal> {
   expect(error).toBeInstanceOf(Refusal);
   return error as Refusal;
 }
+
+describe('an assumption', () => {
+  test('that holds lets the batch through; one that does not refuses it, and no retry makes it again', async () => {
+    const batch = newBatch(world.env);
+    batch.assume('SELECT name FROM scratch WHERE size > :size', { size: 5 });
+    insert(batch, 'a', 7);
+    insert(batch, 'b', 8);
+    await batch.commit();
+    let tries = 0;
+    const again = withRetries(() => {
+      tries++;
+      const second = newBatch(world.env);
+      second.assume('SELECT name FROM scratch WHERE size > :size', { size: 5 });
+      second.require('conflict', 'FALSE');
+      insert(second, 'c');
+      return second.commit();
+    });
+    expect(await refusalOf(again)).toBeInstanceOf(AssumptionFailed);
+    expect(tries).toBe(1);
+    expect(await names()).toEqual(['a', 'b']);
+  });
+});
 
 describe('a precondition', () => {
   test.each(PRECONDITIONS)('that does not hold refuses the batch with its reason: %s', async (reason) => {

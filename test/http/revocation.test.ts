@@ -4,11 +4,12 @@
  */
 import { decodeJwt } from 'jose';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { counting } from '../world/counting.ts';
 import { type Content, contentOf, noise, pushBlob, pushImage, refusal, textOf } from '../world/images.ts';
 import { makeOrganization, makeRobot, makeTeam } from '../world/organizations.ts';
 import { api, basicOf, inviteUser, type Person } from '../world/people.ts';
 import { newIssuer } from '../world/token-issuer.ts';
-import { builtOnce, type World } from '../world/world.ts';
+import { builtOnce, type World, worldOf } from '../world/world.ts';
 
 const REPOSITORY = 'acme/api';
 const TYPE = { 'content-type': 'application/vnd.oci.image.manifest.v1+json' };
@@ -239,8 +240,8 @@ async function stores(): Promise<string> {
   return JSON.stringify([rows, objects.map(({ key }) => key).sort()]);
 }
 
-const send = (authorization: string, method: string, path: string, body: Content | null) =>
-  world.fetch(method, path, { authorization, body: body?.bytes ?? null, headers: path.includes('/manifests/') ? TYPE : {} });
+const send = (authorization: string, method: string, path: string, body: Content | null, isolate = world) =>
+  isolate.fetch(method, path, { authorization, body: body?.bytes ?? null, headers: path.includes('/manifests/') ? TYPE : {} });
 
 describe.each(Object.entries(scenes))('once %s', (_, { somebody, end, status, mayPull }) => {
   let authorization: string;
@@ -256,10 +257,14 @@ describe.each(Object.entries(scenes))('once %s', (_, { somebody, end, status, ma
   });
 
   test(`every write with an older token gets a ${status} and changes nothing, and a pull still works`, async () => {
+    // Each write comes to an isolate that remembers the rights as they were. What an isolate remembers belongs to its binding.
+    const all = await writes(upload);
+    const isolates = all.map(() => worldOf(counting(world.env).env));
+    for (const isolate of isolates) await send(authorization, 'POST', `/v2/${REPOSITORY}/blobs/uploads/`, null, isolate);
     await end();
     const before = await stores();
-    for (const [label, method, path, body] of await writes(upload)) {
-      const response = await send(authorization, method, path, body);
+    for (const [n, [label, method, path, body]] of all.entries()) {
+      const response = await send(authorization, method, path, body, isolates[n]);
       expect(`${label}: ${await refusal(response)}`).toBe(`${label}: ${status} ${status === 401 ? 'UNAUTHORIZED' : 'DENIED'}`);
     }
     expect(await stores()).toBe(before);

@@ -44,7 +44,7 @@ export async function contentCallAs(
 ): Promise<ContentCall> {
   const call = await callAs(world, person, repositories);
   const grants = scopes ? parseScopes(scopes) : null;
-  return { ...call, caller: { subject: call.authority.subject, credential: null, grants }, uploading: null };
+  return { ...call, caller: { subject: call.authority.subject, credential: null, grants }, uploading: null, assumed: null };
 }
 
 /** Every row of every table. */

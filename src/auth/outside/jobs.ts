@@ -14,7 +14,7 @@ import { EVERYONE, namespaceOf, organizationOf } from '../../vocabulary/names.ts
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { type Authority, anonymous, onIdentity, statementsOnRepositories } from '../authority.ts';
 import type { CiJob, Credential, OutsideLogin } from '../credential.ts';
-import type { LoadedRights } from '../directory.ts';
+import type { LoadedRights } from '../loaded-rights.ts';
 import type { Runtime } from '../runtime.ts';
 import type { Statement } from '../statement.ts';
 import { mismatches, statementsOf, type Told, type TrustRule, toldBy, verifyToken } from './oidc.ts';

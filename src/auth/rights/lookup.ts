@@ -3,12 +3,13 @@
  * decides who may administer a repository, an organization or the registry. This decision is also needed for webhooks, because
  * the creator of a webhook may lose the right.
  */
-import type { Database, JoinedReads } from '../../events/batch.ts';
+import type { Assumption, Database, JoinedReads } from '../../events/batch.ts';
 import { isAboutRepository, organizationAbout } from '../../events/event.ts';
 import { EVERYONE } from '../../vocabulary/names.ts';
 import { type Authority, anonymous, fromAccount, onIdentity, statementsOnRepositories, unreadDenials } from '../authority.ts';
 import type { Credential } from '../credential.ts';
-import { BOOTSTRAP, createBootstrapAdministrator, type LoadedRights, loadSubjects, NOTHING_LOADED } from '../directory.ts';
+import { BOOTSTRAP, createBootstrapAdministrator, knownRights, loadSubjects } from '../directory.ts';
+import { type LoadedRights, NOTHING_LOADED } from '../loaded-rights.ts';
 import { authorityOfJob, authorityOfOutside, fromTrustRules, widestStatements } from '../outside/jobs.ts';
 import { findRule } from '../outside/trust-rules.ts';
 import { allows, isUnscopedUser } from '../policy.ts';
@@ -36,6 +37,23 @@ export async function loadAuthority(
   const job = credential.kind === 'token' ? credential.credentialOrigin.job : undefined;
   if (credential.kind === 'token' && job) return authorityOfJob(env, credential, job, repositories, runtime, load);
   return fromAccount(credential, await load());
+}
+
+/**
+ * Returns the authority of a caller with an access token as this isolate remembers it. It is no proof of a right: a change that
+ * is decided by it must add the assumption to its batch.
+ * @returns `null` if it is not remembered, and for the tokens of CI jobs, whose trust rules are not remembered
+ */
+export function rememberedAuthority(
+  env: Database,
+  credential: Credential | null,
+  repositories: readonly string[],
+): { authority: Authority; assumption: Assumption } | null {
+  if (credential?.kind !== 'token' || !credential.access || credential.credentialOrigin.job) return null;
+  const { subject, credentialOrigin } = credential;
+  const known = knownRights(env, subject, repositories, { key: credentialOrigin.key ?? null, login: null });
+  const authority = known && fromAccount(credential, known.loaded);
+  return authority && { authority, assumption: known.assumption };
 }
 
 async function loadOne(

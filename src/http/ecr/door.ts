@@ -67,7 +67,7 @@ async function run(c: Context<AppEnv>, progress: Progress): Promise<object> {
   await limit(c, operation);
   if (progress.registryId !== number) throw foreignRegistry(progress);
   const caller = { subject: authority.subject, credential, grants: null };
-  const call: EcrCall = { ...callOf(c), caller, uploading: null, registryId: number, region };
+  const call: EcrCall = { ...callOf(c), caller, uploading: null, assumed: null, registryId: number, region };
   return withTypes(operation, progress, () => operation.answer(call, input));
 }
 

@@ -8,6 +8,7 @@ import type { Reason } from '../../vocabulary/reasons.ts';
 export interface EcrCall extends Call {
   caller: Caller;
   uploading: null;
+  assumed: null;
   /** The registry's number of 12 digits, which stands in for the id of an AWS account. */
   registryId: string;
   /** The region that the client has configured. The registry accepts any, and shows it in ARNs. */

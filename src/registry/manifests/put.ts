@@ -1,6 +1,15 @@
 /** Stores a pushed manifest. One batch writes its references, its document, its tags with their history, and the events. */
 import { type Env, settings, type Vars } from '../../env.ts';
-import { type Background, type Batch, type Handle, isLost, newBatch, type Results } from '../../events/batch.ts';
+import {
+  type Assumption,
+  AssumptionFailed,
+  type Background,
+  type Batch,
+  type Handle,
+  isLost,
+  newBatch,
+  type Results,
+} from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import { recordImageEvent } from '../../events/outbox.ts';
 import { type Parameters, prepare } from '../../events/sql.ts';
@@ -17,6 +26,7 @@ import { MOVING_TAGS, requireCondition, requireTagRights, type TagPut, tagsHeldB
 import { type Judgement, requireMutable, withMutabilityRule } from '../tags/mutability.ts';
 import { countManifest } from '../usage/limit.ts';
 import { countPut } from '../usage/sums.ts';
+import { listOf, requireContent } from './references.ts';
 
 type Stores = Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'> & Vars;
 
@@ -39,6 +49,8 @@ interface ManifestPut extends TagPut {
   by: Actor;
   /** True if the push may create the repository. */
   mayCreate: boolean;
+  /** What the batch must require, because the caller's rights were not read for this request. */
+  assumed?: Assumption | null;
 }
 
 /** The tags that a push moved, each with the digest that it named before. */
@@ -56,9 +68,9 @@ export async function putManifest(env: Stores, put: ManifestPut, work: Backgroun
   }
   const objectKey = size > INLINE_MAX_BYTES ? manifestKey(digest) : null;
   if (objectKey) await putVerified(env, objectKey, manifest.text, digest);
-  const attempt: Attempt = { id: crypto.randomUUID(), objectKey, isUncertain: false };
+  const attempt: Attempt = { id: crypto.randomUUID(), objectKey };
   const discard = () => {
-    if (objectKey && !attempt.isUncertain) work.waitUntil(discardUnused(env, repository, digest, objectKey));
+    if (objectKey && attempt.lost === undefined) work.waitUntil(discardUnused(env, repository, digest, objectKey));
   };
   try {
     const moved = await withMutabilityRule(env, repository, (judgement) => putOnce(env, put, attempt, judgement));
@@ -76,10 +88,10 @@ interface Attempt {
   /** The R2 key of a long document, or `null` if the document is stored in the row. */
   objectKey: string | null;
   /**
-   * True if the answer to a batch was lost. D1 may still commit that batch later, so the R2 object is not deleted here. If no
-   * row names the object in the end, the scrub job deletes it.
+   * The error of a batch whose answer was lost. D1 may still commit that batch later, so the R2 object is not deleted here. If
+   * no row names the object in the end, the scrub job deletes it.
    */
-  isUncertain: boolean;
+  lost?: unknown;
 }
 
 /**
@@ -94,7 +106,7 @@ async function putOnce(env: Stores, put: ManifestPut, attempt: Attempt, judgemen
     return movedIn(await first.commit(), moving);
   } catch (error) {
     if (isRefusal(error) || !isLost(error)) throw error;
-    attempt.isUncertain = true;
+    attempt.lost = error;
   }
   const carriedOut = await writtenBy(env, put, attempt);
   if (carriedOut) return carriedOut;
@@ -107,7 +119,8 @@ async function putOnce(env: Stores, put: ManifestPut, attempt: Attempt, judgemen
   } catch (error) {
     const written = isRefusal(error, 'overtaken') ? await writtenBy(env, put, attempt) : null;
     if (written) return written;
-    throw error;
+    // Another put of the caller would not know of the first batch.
+    throw error instanceof AssumptionFailed ? attempt.lost : error;
   }
 }
 
@@ -156,6 +169,7 @@ async function writtenBy(env: Stores, put: ManifestPut, attempt: Attempt): Promi
 function addPut(batch: Batch, env: Stores, put: ManifestPut, attempt: Attempt, judgement: Judgement): Handle<MovingTag> {
   const { repository, digest, manifest, size, tags, by, notToMake, notToMove } = put;
   const { mediaType } = manifest;
+  put.assumed?.addTo(batch);
   const moving = batch.query<MovingTag>(MOVING_TAGS, { repository, tags, digest });
   ensureRepository(batch, repository, put);
   const references = listOf(manifest);
@@ -187,60 +201,6 @@ function deniedTags({ moving, tags }: { moving: boolean; tags: unknown[] }): Par
     ? 'this tag exists, and you do not have the right to move it (retag): push another tag, or ask for that right'
     : 'this tag does not exist, and you do not have the right to create it (push): push a tag that you have the right to';
   return { message, detail: tags };
-}
-
-/**
- * SQL query: the references in `:references` that the repository does not contain, or whose descriptor states another size or
- * media type than the stored content has.
- */
-const UNMET_REFERENCES = `SELECT value ->> 'digest' AS digest, coalesce(b.size, m.size) IS NOT NULL AS present
-  FROM json_each(:references)
-  LEFT JOIN repository_blobs l ON value ->> 'kind' = 'blob' AND l.digest = value ->> 'digest'
-    AND l.repository_id = ${REPOSITORY_ID}
-  LEFT JOIN blobs b ON b.digest = l.digest AND b.missing_since IS NULL
-  LEFT JOIN manifests m ON value ->> 'kind' = 'manifest' AND m.digest = value ->> 'digest'
-    AND m.repository_id = ${REPOSITORY_ID}
-  WHERE (b.digest IS NULL AND m.digest IS NULL AND value ->> 'required')
-     OR coalesce(b.size, m.size) <> value ->> 'size' OR m.media_type <> value ->> 'mediaType'`;
-
-/** SQL query: yields a row if the manifest was pushed before with another media type. */
-const OTHER_MEDIA_TYPE = `SELECT media_type FROM manifests
-  WHERE repository_id = ${REPOSITORY_ID} AND digest = :digest AND media_type <> :mediaType`;
-
-/**
- * Returns the references as JSON for one SQL parameter. The media types of blobs are left out, because the database stores
- * media types of manifests only. So even the longest list fits into D1's 2 MB.
- */
-function listOf({ references }: Manifest): string {
-  return JSON.stringify(references.map((one) => (one.kind === 'blob' ? { ...one, mediaType: undefined } : one)));
-}
-
-/**
- * Adds preconditions to the batch: all references of the manifest are valid (invariant 2). Otherwise the batch fails with
- * `references-unknown` or `manifest-invalid`.
- */
-function requireContent(batch: Batch, env: Stores, { repository, digest, manifest }: ManifestPut, references: string): void {
-  const parameters = { repository, digest, mediaType: manifest.mediaType, references };
-  const unmet = async (present: 0 | 1) => {
-    const sql = `SELECT digest FROM (${UNMET_REFERENCES}) WHERE present = :present`;
-    return (await prepare(env, sql, { ...parameters, present }).all<{ digest: Digest }>()).results;
-  };
-  batch.requireNone(
-    `SELECT iif(present, 'manifest-invalid', 'references-unknown') FROM (${UNMET_REFERENCES}) ORDER BY present LIMIT 1`,
-    parameters,
-    {
-      'references-unknown': async () => {
-        const absent = await unmet(0);
-        return absent.length > 0 ? { detail: absent } : null;
-      },
-      'manifest-invalid': async () => {
-        const differing = await unmet(1);
-        if (differing.length === 0) return { message: 'this content was pushed before with another media type' };
-        return { message: 'a descriptor states another size or media type than its content has', detail: differing };
-      },
-    },
-  );
-  batch.require('manifest-invalid', `NOT EXISTS (${OTHER_MEDIA_TYPE})`, parameters);
 }
 
 /** Adds a statement to the batch that records the event of a push without a tag, if the manifest is new. */

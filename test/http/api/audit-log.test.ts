@@ -2,7 +2,7 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { noteFailure, noteLogin } from '../../../src/auth/audit-log.ts';
 import { anonymous } from '../../../src/auth/authority.ts';
-import { NOTHING_LOADED } from '../../../src/auth/directory.ts';
+import { NOTHING_LOADED } from '../../../src/auth/loaded-rights.ts';
 import { runScheduled } from '../../../src/cron.ts';
 import { counting } from '../../world/counting.ts';
 import { intercepted } from '../../world/intercept.ts';

@@ -1,0 +1,43 @@
+/** The rows that decide what a caller may do, as `directory.ts` loads them. */
+import type { Statement } from './statement.ts';
+
+/** A row of the statement that loads rights. */
+export interface RightsRow {
+  n: number;
+  kind: 'subject' | 'team' | 'repository';
+  subject: string | null;
+  /** The number of bytes of the policy, or `null` if there is none. */
+  bytes: number | null;
+  data: string | null;
+}
+
+export interface LoadedRights {
+  account: { subject: string; administrator: number; disabled: number; epoch: number } | null;
+  key: {
+    id: string;
+    owner: string;
+    statements: Statement[] | null;
+    expires_at: number;
+    ended: number;
+    unused: number;
+  } | null;
+  members: { organization: string; role: 'owner' | 'member' }[];
+  teams: string[];
+  policies: { subject: string; statements: Statement[] }[];
+  /**
+   * The subjects whose policies were too long to read. `*` means that the subject has more organizations or teams than are
+   * read. Such a policy might contain a denial, so callers must treat everything that it might deny as denied.
+   */
+  unread: string[];
+  login: { id: string; generation: number; ended: number } | null;
+}
+
+export const NOTHING_LOADED: LoadedRights = {
+  account: null,
+  key: null,
+  members: [],
+  teams: [],
+  policies: [],
+  unread: [],
+  login: null,
+};
