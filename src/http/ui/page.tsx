@@ -158,6 +158,7 @@ const AccountMenu: FC<{ name: string; administrator: boolean }> = ({ name, admin
       <a href="/account/logins">Log in with docker</a>
       <a href="/trash">Trash</a>
       {administrator ? <a href="/users">People</a> : null}
+      {administrator ? <a href="/trust-rules">Trust rules</a> : null}
       {administrator ? <a href="/webhooks">Webhooks</a> : null}
       {administrator ? <a href="/usage">Usage</a> : null}
       {administrator ? <a href="/upkeep">Health</a> : null}

@@ -110,3 +110,24 @@ test('a rule is disabled, saved as JSON, and deleted by owners only', async () =
   expect(await sent('/deletion', { confirm: 'x', version: '3' })).toBe(400);
   expect(await sent('/deletion', { confirm: 'deploy', version: '3' })).toBe(303);
 });
+
+test('an administrator makes, disables and deletes rules of the registry, and owners of organizations cannot', async () => {
+  const admin = await browserOf(world);
+  const fields = { ...COMMON, platform: 'github', repository_id: '77', repositories: 'acme/* tools/*' };
+  const made = await admin.post('/trust-rules/-/new', fields);
+  expect([made.status, made.headers.get('location')]).toEqual([303, '/trust-rules/deploy?notice=created']);
+  expect(await admin.page('/trust-rules')).toContain('href="/trust-rules/deploy"');
+  const page = await admin.page('/trust-rules/deploy');
+  expect([page.includes('/api/v1/trust-rules/deploy'), page.includes('audience=registry.test')]).toEqual([true, true]);
+  expect((await admin.post('/trust-rules/deploy', { version: '1', disabled: 'yes' })).headers.get('location')).toBe(
+    '/trust-rules/deploy?notice=saved',
+  );
+  expect((await admin.post('/trust-rules/deploy', { version: '1' })).status).toBe(412);
+  const browser = await browserOf(world, owner.name, owner.secret);
+  for (const path of ['/trust-rules', '/trust-rules/deploy', '/trust-rules/other', '/trust-rules/-/new']) {
+    expect([path, (await browser.get(path)).status]).toEqual([path, 403]);
+  }
+  expect((await browser.post('/trust-rules/-/new', { ...fields, name: 'mine' })).status).toBe(403);
+  const removed = await admin.post('/trust-rules/deploy/deletion', { version: '2', confirm: 'deploy' });
+  expect(removed.headers.get('location')).toBe('/trust-rules?notice=deleted');
+});

@@ -35,7 +35,7 @@ interface FrameProps {
   c: RequestContext;
   organization: string;
   tab: OrganizationTab;
-  title?: string;
+  title?: string | undefined;
   description?: Child;
   actions?: Child;
   json?: string;

@@ -9,42 +9,52 @@ import { type AppEnv, callOf, hostOf, type RequestContext } from '../../context.
 import { Hono } from '../../hono.ts';
 import { type Form, readForm, requireConfirmed, versionIn } from '../forms.ts';
 import { render, seeOther } from '../page.tsx';
-import { organizationAt } from '../parts/addresses.ts';
 import { ActionForm, ConfirmName, Refusals, type Refused, TextArea } from '../parts/form.tsx';
 import { Chip, Command, Foreign, Principal } from '../parts/text.tsx';
 import { statusOf, tried } from '../refused.tsx';
 import { StatementText } from '../rights.tsx';
-import { OrganizationPage, organizationIn } from './frame.tsx';
 import { PLATFORMS, platformOf } from './platforms.ts';
-import { conditionsText, PlatformText, ruleAt, ruleName } from './trust-rules.tsx';
+import { ownerIn, RulesPage, ruleAt, ruleName, rulesAt } from './rules-frame.tsx';
+import { conditionsText, PlatformText } from './trust-rules.tsx';
 
-const RULE = '/organizations/:organization/trust-rules/:rule';
+const OF_ORGANIZATION = '/organizations/:organization/trust-rules/:rule';
 
 export const trustRulePages = new Hono<AppEnv>()
-  .get(RULE, async (c) => render(c, <Rule c={c} rule={await getTrustRule(callOf(c), subjectIn(c))} />))
-  .post(RULE, async (c) => {
-    const form = await readForm(c);
-    const rule = await getTrustRule(callOf(c), subjectIn(c));
-    const outcome = await tried(form, () => {
-      const wanted = form.has('rule') ? ruleOfJson(form) : { ...sentRule(rule), disabled: form.has('disabled') };
-      return putTrustRule(callOf(c), rule.subject, wanted, versionIn(form));
-    });
-    if ('done' in outcome) return seeOther(ruleAt(rule.subject), 'saved');
-    return render(c, <Rule c={c} rule={rule} saving={outcome.refused} />, statusOf(outcome.refused.refusal));
-  })
-  .post(`${RULE}/deletion`, async (c) => {
-    const form = await readForm(c);
-    const rule = await getTrustRule(callOf(c), subjectIn(c));
-    const outcome = await tried(form, async () => {
-      requireConfirmed(form, ruleName(rule.subject));
-      await deleteTrustRule(callOf(c), rule.subject, versionIn(form));
-    });
-    if ('done' in outcome) return seeOther(organizationAt(organizationIn(c), 'trust-rules'), 'deleted');
-    return render(c, <Rule c={c} rule={rule} deletion={outcome.refused} />, statusOf(outcome.refused.refusal));
+  .get('/trust-rules/:rule', (c) => show(c))
+  .post('/trust-rules/:rule', (c) => save(c))
+  .post('/trust-rules/:rule/deletion', (c) => remove(c))
+  .get(OF_ORGANIZATION, (c) => show(c))
+  .post(OF_ORGANIZATION, (c) => save(c))
+  .post(`${OF_ORGANIZATION}/deletion`, (c) => remove(c));
+
+async function show(c: RequestContext): Promise<Response> {
+  return render(c, <Rule c={c} rule={await getTrustRule(callOf(c), subjectIn(c))} />);
+}
+
+async function save(c: RequestContext): Promise<Response> {
+  const form = await readForm(c);
+  const rule = await getTrustRule(callOf(c), subjectIn(c));
+  const outcome = await tried(form, () => {
+    const wanted = form.has('rule') ? ruleOfJson(form) : { ...sentRule(rule), disabled: form.has('disabled') };
+    return putTrustRule(callOf(c), rule.subject, wanted, versionIn(form));
   });
+  if ('done' in outcome) return seeOther(ruleAt(rule.subject), 'saved');
+  return render(c, <Rule c={c} rule={rule} saving={outcome.refused} />, statusOf(outcome.refused.refusal));
+}
+
+async function remove(c: RequestContext): Promise<Response> {
+  const form = await readForm(c);
+  const rule = await getTrustRule(callOf(c), subjectIn(c));
+  const outcome = await tried(form, async () => {
+    requireConfirmed(form, ruleName(rule.subject));
+    await deleteTrustRule(callOf(c), rule.subject, versionIn(form));
+  });
+  if ('done' in outcome) return seeOther(rulesAt(ownerIn(c)), 'deleted');
+  return render(c, <Rule c={c} rule={rule} deletion={outcome.refused} />, statusOf(outcome.refused.refusal));
+}
 
 function subjectIn(c: RequestContext): string {
-  return ruleSubject(organizationIn(c), parseName(c.req.param('rule') ?? ''));
+  return ruleSubject(ownerIn(c), parseName(c.req.param('rule') ?? ''));
 }
 
 /** A rule as it can be saved again. */
@@ -71,11 +81,11 @@ interface RuleProps {
 }
 
 function Rule({ c, rule, saving, deletion }: RuleProps) {
-  const organization = organizationIn(c);
+  const organization = ownerIn(c);
   const name = ruleName(rule.subject);
   const platform = platformOf(rule.issuer, rule.claims);
   return (
-    <OrganizationPage c={c} organization={organization} tab="trust-rules" title={name} json={`trust-rules/${name}`}>
+    <RulesPage c={c} organization={organization} title={name} json={`/${name}`}>
       <h2 class="sub">
         Trust rule {name} {rule.disabled ? <Chip tone="bad">disabled</Chip> : null}
       </h2>
@@ -93,7 +103,7 @@ function Rule({ c, rule, saving, deletion }: RuleProps) {
         )}
         <Change rule={rule} saving={saving} deletion={deletion} />
       </div>
-    </OrganizationPage>
+    </RulesPage>
   );
 }
 

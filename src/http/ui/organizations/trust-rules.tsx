@@ -6,39 +6,49 @@ import { type AppEnv, callOf, type RequestContext } from '../../context.ts';
 import { Hono } from '../../hono.ts';
 import { type Form, named, readForm } from '../forms.ts';
 import { render, seeOther } from '../page.tsx';
-import { organizationAt } from '../parts/addresses.ts';
 import { Checkbox, Input, Refusals, type Refused } from '../parts/form.tsx';
 import { type Column, Empty, Pager, RowName, Table } from '../parts/table.tsx';
 import { Chip, Foreign } from '../parts/text.tsx';
 import { statusOf, tried } from '../refused.tsx';
 import { wordsIn } from '../rights.tsx';
-import { OrganizationPage, organizationIn } from './frame.tsx';
 import { PLATFORMS, type PlatformName, platformNamed, platformOf, ruleOf } from './platforms.ts';
+import { ownerIn, RulesPage, ruleAt, ruleName, rulesAt } from './rules-frame.tsx';
 
 const PAGE_SIZE = 50;
 
-const RULES = '/organizations/:organization/trust-rules';
+const OF_ORGANIZATION = '/organizations/:organization/trust-rules';
 
 export const trustRuleListPages = new Hono<AppEnv>()
-  .get(RULES, async (c) => {
-    const organization = organizationIn(c);
-    const last = c.req.query('last');
-    const { items, more } = await listTrustRules(callOf(c), organization, { after: last ?? '', limit: PAGE_SIZE });
-    const end = items.at(-1);
-    const next = more && end ? ruleName(end.subject) : null;
-    return render(c, <Rules c={c} organization={organization} items={items} last={last} next={next} />);
-  })
-  .get(`${RULES}/-/new`, (c) => render(c, <NewRule c={c} platform={platformNamed(c.req.query('platform'))} />))
-  .post(`${RULES}/-/new`, async (c) => {
-    const form = await readForm(c);
-    const platform = platformNamed(form.text('platform'));
-    const outcome = await tried(form, () => create(c, platform, form));
-    if ('done' in outcome) return seeOther(ruleAt(outcome.done.subject), 'created');
-    return render(c, <NewRule c={c} platform={platform} refused={outcome.refused} />, statusOf(outcome.refused.refusal));
-  });
+  .get('/trust-rules', (c) => showList(c))
+  .get('/trust-rules/-/new', (c) => showForm(c))
+  .post('/trust-rules/-/new', (c) => answerForm(c))
+  .get(OF_ORGANIZATION, (c) => showList(c))
+  .get(`${OF_ORGANIZATION}/-/new`, (c) => showForm(c))
+  .post(`${OF_ORGANIZATION}/-/new`, (c) => answerForm(c));
+
+async function showList(c: RequestContext): Promise<Response> {
+  const organization = ownerIn(c);
+  const last = c.req.query('last');
+  const { items, more } = await listTrustRules(callOf(c), organization, { after: last ?? '', limit: PAGE_SIZE });
+  const end = items.at(-1);
+  const next = more && end ? ruleName(end.subject) : null;
+  return render(c, <Rules c={c} organization={organization} items={items} last={last} next={next} />);
+}
+
+function showForm(c: RequestContext): Response {
+  return render(c, <NewRule c={c} platform={platformNamed(c.req.query('platform'))} />);
+}
+
+async function answerForm(c: RequestContext): Promise<Response> {
+  const form = await readForm(c);
+  const platform = platformNamed(form.text('platform'));
+  const outcome = await tried(form, () => create(c, platform, form));
+  if ('done' in outcome) return seeOther(ruleAt(outcome.done.subject), 'created');
+  return render(c, <NewRule c={c} platform={platform} refused={outcome.refused} />, statusOf(outcome.refused.refusal));
+}
 
 async function create(c: RequestContext, platform: PlatformName, form: Form): Promise<TrustRule> {
-  const subject = ruleSubject(organizationIn(c), parseName(form.text('name')));
+  const subject = ruleSubject(ownerIn(c), parseName(form.text('name')));
   const wanted = ruleOf(platform, (name) => form.text(name), {
     repositories: wordsIn(form.raw('repositories')),
     branch: form.text('branch'),
@@ -48,16 +58,6 @@ async function create(c: RequestContext, platform: PlatformName, form: Form): Pr
   const save = () => putTrustRule(callOf(c), subject, wanted, 0);
   const taken = 'there is a rule of this name already: nothing was created';
   return (await named('name', taken, save, 'version-mismatch')).rule;
-}
-
-export function ruleName(subject: string): string {
-  return subject.split(/[:/]/).at(-1) ?? '';
-}
-
-/** @param rule the subject of a rule of an organization */
-export function ruleAt(rule: string, below = ''): string {
-  const [, organization = '', name = ''] = rule.split(/[:/]/);
-  return organizationAt(organization, `trust-rules/${name}${below}`);
 }
 
 interface RulesProps {
@@ -92,13 +92,12 @@ export function conditionsText(conditions: Record<string, string | readonly stri
 
 function Rules({ c, organization, items, last, next }: RulesProps) {
   return (
-    <OrganizationPage
+    <RulesPage
       c={c}
       organization={organization}
-      tab="trust-rules"
-      json="trust-rules"
+      json=""
       actions={
-        <a class="button main" href={organizationAt(organization, 'trust-rules/-/new')}>
+        <a class="button main" href={rulesAt(organization, '-/new')}>
           New trust rule
         </a>
       }
@@ -108,10 +107,10 @@ function Rules({ c, organization, items, last, next }: RulesProps) {
           <p>With a trust rule, CI jobs of GitHub, GitLab, Buildkite or CircleCI push and pull without a stored secret.</p>
         </Empty>
       ) : (
-        <Table caption={`Trust rules of ${organization}`} columns={COLUMNS} items={items} />
+        <Table caption={`Trust rules of ${organization || 'the registry'}`} columns={COLUMNS} items={items} />
       )}
-      <Pager path={organizationAt(organization, 'trust-rules')} query={{}} last={last} next={next} />
-    </OrganizationPage>
+      <Pager path={rulesAt(organization)} query={{}} last={last} next={next} />
+    </RulesPage>
   );
 }
 
@@ -122,10 +121,10 @@ interface NewRuleProps {
 }
 
 function NewRule({ c, platform, refused }: NewRuleProps) {
-  const organization = organizationIn(c);
-  const path = organizationAt(organization, 'trust-rules/-/new');
+  const organization = ownerIn(c);
+  const path = rulesAt(organization, '-/new');
   return (
-    <OrganizationPage c={c} organization={organization} tab="trust-rules" title="New trust rule">
+    <RulesPage c={c} organization={organization} title="New trust rule">
       <section class="narrow-panel">
         <h2 class="sub">New trust rule</h2>
         <nav class="tabs" aria-label="Platform">
@@ -145,7 +144,7 @@ function NewRule({ c, platform, refused }: NewRuleProps) {
           <p class="hint">The next page shows what to paste into the workflow.</p>
         </form>
       </section>
-    </OrganizationPage>
+    </RulesPage>
   );
 }
 
@@ -194,7 +193,7 @@ function WhatTheyDo({ organization, refused }: { organization: string; refused: 
         name="repositories"
         label="Image repositories"
         hint="Names or patterns, separated by spaces. All jobs pull them."
-        value={`${organization}/*`}
+        value={organization === '' ? '' : `${organization}/*`}
         max={2000}
         mono
         required
