@@ -106,6 +106,7 @@ const LIFECYCLE = { rules: [{ rulePriority: 1, selection: SELECTION, action: { t
 
 const CONTENT_CALLS: Case[] = [
   ofImage(`GET ${REPOSITORY}/-/images/:digest`, 'shown', (_, digest) => `${OF_TAGS}/images/${digest}`),
+  ofImage(`GET ${REPOSITORY}/-/file-changes`, 'compared', (_, digest) => `${OF_TAGS}/file-changes?from=${digest}&to=${digest}`),
   ofImage(`DELETE ${REPOSITORY}/-/images/:digest`, 'image', (_, digest) => `${OF_TAGS}/images/${digest}`),
   ofImage(`DELETE ${MANIFEST}`, 'untagged', (tag) => `${V2}/manifests/${tag}`, 'tag'),
   ofImage(`DELETE ${MANIFEST}`, 'deleted', (_, digest) => `${V2}/manifests/${digest}`, 'image'),

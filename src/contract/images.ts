@@ -2,6 +2,7 @@
 import * as z from 'zod';
 import { isDigest } from '../oci/digest.ts';
 import {
+  FILE_FILTER_MAX,
   FILTER_MAX,
   IMAGES_DEFAULT,
   IMAGES_MAX,
@@ -52,3 +53,12 @@ export const imageListQuery = z.strictObject({
 
 /** The request for an image has no parameters. */
 export const imageQuery = z.strictObject({});
+
+export const fileChangesQuery = z.strictObject({
+  from: z
+    .string()
+    .max(256)
+    .describe('The tag or the digest of the first image. Of an index, give the digest of one of its images'),
+  to: z.string().max(256).describe('The tag or the digest of the second image'),
+  filter: z.optional(z.string().max(FILE_FILTER_MAX)).describe('A part of the path; upper and lower case are the same'),
+});

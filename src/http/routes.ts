@@ -71,6 +71,7 @@ export const ROUTES: Record<string, Partial<Record<Method, Requirement>>> = {
   '/api/v1/repositories/:name{.+}/-/tags': { GET: 'pull' },
   '/api/v1/repositories/:name{.+}/-/tags/:tag': { DELETE: 'delete' },
   '/api/v1/repositories/:name{.+}/-/images': { GET: 'pull' },
+  '/api/v1/repositories/:name{.+}/-/file-changes': { GET: 'pull' },
   '/api/v1/repositories/:name{.+}/-/images/:digest': { GET: 'pull', DELETE: 'delete' },
   '/api/v1/repositories/:name{.+}/-/deletion': { POST: 'delete' },
   '/api/v1/repositories/:name{.+}/-/deletion/preview': { POST: 'delete' },

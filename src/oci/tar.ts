@@ -13,6 +13,8 @@ export interface TarEntry {
   size: number;
   /** The permission bits. */
   mode: number;
+  /** Seconds since the epoch. */
+  modified: number;
   /** The path to which a link leads. `null` for entries that are no links. */
   target: string | null;
 }
@@ -21,11 +23,16 @@ const BLOCK = 512;
 /** The maximum number of bytes of a long name or of pax records. Archives that real tools make stay below it. */
 const RECORDS_MAX = 64 * 1024;
 
+/** The maximum number of characters of all paths and targets together. */
+const CHARACTERS_MAX = 4_000_000;
+
 const WHITEOUT = '.wh.';
 const OPAQUE = '.wh..wh..opq';
 
 /** An archive that cannot be read. The message is for users. */
 export class TarError extends Error {}
+
+const NO_ARCHIVE = 'the layer is no tar archive, or is damaged';
 
 type Step =
   | { kind: 'header' }
@@ -35,9 +42,11 @@ type Step =
 /** Reads an archive that is passed in chunks of any size. */
 export class TarLister {
   readonly entries: TarEntry[] = [];
+  /** Characters of their paths and targets. */
+  characters = 0;
   /** True after the end of the archive, or after `max` entries. */
   done = false;
-  /** True if there are more entries than `max`. */
+  /** True if there are more entries than `max`, or more than a list may hold. */
   truncated = false;
   readonly #max: number;
   readonly #header = new Uint8Array(BLOCK);
@@ -53,6 +62,11 @@ export class TarLister {
   push(chunk: Uint8Array): void {
     let at = 0;
     while (at < chunk.length && !this.done) at += this.#take(chunk, at);
+  }
+
+  /** Ends the archive, which may be cut. @throws TarError if there is less than one entry of an archive */
+  end(): void {
+    if (this.#filled > 0 && this.entries.length === 0) throw new TarError(NO_ARCHIVE);
   }
 
   /** Processes the beginning of the rest of the chunk. @returns the number of processed bytes */
@@ -88,7 +102,7 @@ export class TarLister {
       this.done = true;
       return;
     }
-    if (!hasChecksum(header)) throw new TarError('the layer is no tar archive, or is damaged');
+    if (!hasChecksum(header)) throw new TarError(NO_ARCHIVE);
     const type = String.fromCharCode(header[156] ?? 0);
     const size = this.#long.size ?? numberIn(header.subarray(124, 136));
     const padded = Math.ceil(size / BLOCK) * BLOCK;
@@ -106,13 +120,15 @@ export class TarLister {
   #add(header: Uint8Array, type: string, size: number): void {
     const { path = nameIn(header), target = textIn(header.subarray(157, 257)) } = this.#long;
     this.#long = {};
-    if (this.entries.length >= this.#max) {
+    this.characters += path.length + target.length;
+    if (this.entries.length >= this.#max || this.characters > CHARACTERS_MAX) {
       this.truncated = true;
       this.done = true;
       return;
     }
     const mode = numberIn(header.subarray(100, 108)) & 0o7777;
-    this.entries.push(entryOf(path.replace(/^\.?\//, ''), kindOf(type), { size, mode, target }));
+    const modified = secondsIn(header.subarray(136, 148));
+    this.entries.push(entryOf(path.replace(/^\.?\//, ''), kindOf(type), { size, mode, modified, target }));
   }
 
   #endRecords(type: string, bytes: Uint8Array): void {
@@ -123,14 +139,19 @@ export class TarLister {
   }
 }
 
-function entryOf(path: string, kind: TarEntry['kind'], about: { size: number; mode: number; target: string }): TarEntry {
+function entryOf(
+  path: string,
+  kind: TarEntry['kind'],
+  about: { size: number; mode: number; modified: number; target: string },
+): TarEntry {
   const slash = path.lastIndexOf('/') + 1;
   const [folder, name] = [path.slice(0, slash), path.slice(slash)];
-  const removed = { size: 0, mode: 0, target: null };
+  const removed = { size: 0, mode: 0, modified: 0, target: null };
   if (name === OPAQUE) return { path: folder, kind: 'emptied', ...removed };
   if (name.startsWith(WHITEOUT)) return { path: folder + name.slice(WHITEOUT.length), kind: 'removed', ...removed };
   const isLink = kind === 'link' || kind === 'hard link';
-  return { path, kind, size: kind === 'file' ? about.size : 0, mode: about.mode, target: isLink ? about.target : null };
+  const { mode, modified, target } = about;
+  return { path, kind, size: kind === 'file' ? about.size : 0, mode, modified, target: isLink ? target : null };
 }
 
 function kindOf(type: string): TarEntry['kind'] {
@@ -183,11 +204,16 @@ function numberIn(field: Uint8Array): number {
   return number;
 }
 
-/**
- * Returns the pax records that override the path, link target or size of the next entry. A record has the form `<length>
- * <key>=<value>\
- * `.
- */
+/** The last second that a date of four digits can name. */
+const LAST_SECOND = 253_402_300_799;
+
+/** A time. It only tells versions of a file apart, so 0 will do for one that cannot be read, or that is before the epoch. */
+function secondsIn(field: Uint8Array): number {
+  const seconds = Number.parseInt(textIn(field).trim() || '0', 8);
+  return seconds > 0 && seconds <= LAST_SECOND ? seconds : 0;
+}
+
+/** Returns the pax records that override the path, link target or size of the next entry: `<length> <key>=<value>\n`. */
 function recordsIn(bytes: Uint8Array): { path?: string; target?: string; size?: number } {
   const found: { path?: string; target?: string; size?: number } = {};
   for (let at = 0; at < bytes.length; ) {

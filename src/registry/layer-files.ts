@@ -4,13 +4,15 @@ import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import { type TarEntry, TarError, TarLister } from '../oci/tar.ts';
 import { perDatabase } from '../telemetry.ts';
-import { Refusal } from '../vocabulary/refusal.ts';
+import { isRefusal, Refusal } from '../vocabulary/refusal.ts';
 import { openBlob, statBlob } from './blobs.ts';
 
 export type { TarEntry };
 
 export interface LayerFiles {
   entries: TarEntry[];
+  /** Characters of their paths and targets. */
+  characters: number;
   /** True if the layer has more entries than the list. */
   truncated: boolean;
 }
@@ -21,8 +23,35 @@ const ENTRIES_MAX = 20_000;
 const EXPANSION_MAX = 40;
 
 /** The lists that this isolate made last, by digest. A digest always has the same content, so a list cannot become outdated. */
-const listsIn = perDatabase(() => new Map<string, LayerFiles>());
-const LISTS_MAX = 20;
+class Lists {
+  readonly #lists = new Map<string, LayerFiles>();
+  #weight = 0;
+
+  get(digest: string): LayerFiles | undefined {
+    return this.#lists.get(digest);
+  }
+
+  add(digest: string, files: LayerFiles): void {
+    this.#lists.set(digest, files);
+    this.#weight += weightOf(files);
+    for (const [oldest, dropped] of this.#lists) {
+      if (this.#weight <= LISTS_WEIGHT_MAX || oldest === digest) break;
+      this.#lists.delete(oldest);
+      this.#weight -= weightOf(dropped);
+    }
+  }
+}
+
+/** Some 30 MB. */
+const LISTS_WEIGHT_MAX = 150_000;
+/** The weight of an entry is 1, and that of this many characters. */
+const WEIGHED_CHARACTERS = 60;
+
+function weightOf({ entries, characters }: LayerFiles): number {
+  return 1 + entries.length + characters / WEIGHED_CHARACTERS;
+}
+
+const listsIn = perDatabase(() => new Lists());
 
 type Reading = Pick<Env, 'DB' | 'EVENTS' | 'BLOBS'> & Vars;
 
@@ -42,16 +71,57 @@ export async function listLayerFiles(
   const known = lists.get(digest);
   if (known) return known;
   const { layerFilesBytes: most } = settings(env);
-  if (blob.size > most) {
-    throw new Refusal('too-much-work', {
-      message: `the layer has ${blob.size} bytes: files are listed of layers of up to ${most} bytes (LAYER_FILES_BYTES)`,
-    });
-  }
+  if (blob.size > most) throw tooLarge(blob.size, most);
   const stream = await openBlob(env, repository, blob, { range: null, now });
   const files = await filesOf(stream, blob.size * EXPANSION_MAX + 1024 * 1024);
-  if (lists.size >= LISTS_MAX) lists.delete([...lists.keys()][0] as string);
-  lists.set(digest, files);
+  lists.add(digest, files);
   return files;
+}
+
+function tooLarge(size: number, most: number): Refusal {
+  return new Refusal('too-much-work', {
+    message: `the layer has ${size} bytes: files are listed of layers of up to ${most} bytes (LAYER_FILES_BYTES)`,
+  });
+}
+
+interface Sized {
+  digest: Digest;
+  size: number;
+}
+
+/** `unread`: the list is not there, and was not made. */
+export type ListedLayer<L extends Sized> = { layer: L; files: LayerFiles | Refusal | 'unread' };
+
+/**
+ * Lists the files of layers of the repository: those that were listed lately, and, if `read` is set, others of up to
+ * `LAYER_FILES_BYTES` together, each layer once.
+ */
+export async function listFilesOfLayers<L extends Sized>(
+  env: Reading,
+  repository: RepositoryName,
+  layers: readonly L[],
+  { read, now }: { read: boolean; now: number },
+): Promise<Map<string, ListedLayer<L>>> {
+  const found = new Map<string, ListedLayer<L>>();
+  const { layerFilesBytes: most } = settings(env);
+  let left = most;
+  for (const layer of layers) {
+    if (found.has(layer.digest)) continue;
+    let files: ListedLayer<L>['files'] = listsIn(env).get(layer.digest) ?? 'unread';
+    if (files === 'unread' && layer.size > most) files = tooLarge(layer.size, most);
+    if (files === 'unread' && read && layer.size <= left) {
+      left -= layer.size;
+      files = await listLayerFiles(env, repository, layer.digest, now).catch(unlistable);
+    }
+    found.set(layer.digest, { layer, files });
+  }
+  return found;
+}
+
+/** Layers that cannot be listed: foreign ones, which no registry stores, among them. */
+function unlistable(error: unknown): Refusal {
+  if (isRefusal(error, 'conflict', 'too-much-work', 'blob-unknown')) return error;
+  throw error;
 }
 
 async function filesOf(stream: ReadableStream<Uint8Array>, mostBytes: number): Promise<LayerFiles> {
@@ -60,10 +130,11 @@ async function filesOf(stream: ReadableStream<Uint8Array>, mostBytes: number): P
   try {
     for await (const chunk of await unpacked(stream)) {
       bytes += chunk.byteLength;
-      if (bytes > mostBytes) return { entries: lister.entries, truncated: true };
+      if (bytes > mostBytes) return { entries: lister.entries, characters: lister.characters, truncated: true };
       lister.push(chunk);
       if (lister.done) break;
     }
+    lister.end();
   } catch (cause) {
     if (cause instanceof TarError)
       throw new Refusal('conflict', { message: `${cause.message}: its files cannot be listed`, cause });
@@ -72,7 +143,7 @@ async function filesOf(stream: ReadableStream<Uint8Array>, mostBytes: number): P
       throw new Refusal('conflict', { message: 'the layer is no valid gzip: its files cannot be listed', cause });
     throw cause;
   }
-  return { entries: lister.entries, truncated: lister.truncated };
+  return { entries: lister.entries, characters: lister.characters, truncated: lister.truncated };
 }
 
 /** Unpacks a layer. The compression is recognized by the first bytes, because media types are not always right. */

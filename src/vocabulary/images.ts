@@ -39,3 +39,7 @@ export const CONFIG_MAX_BYTES = 1024 * 1024;
 
 /** The maximum number of bytes of attached content, such as an SBOM, that is shown. */
 export const ATTACHMENT_MAX_BYTES = 1024 * 1024;
+
+/** Changed files that one answer or page shows, and the maximum number of characters of a filter for their paths. */
+export const FILE_CHANGES_SHOWN_MAX = 500;
+export const FILE_FILTER_MAX = 255;

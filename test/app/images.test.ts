@@ -3,10 +3,11 @@ import { beforeAll, expect, test } from 'vitest';
 import type { Call } from '../../src/app/call.ts';
 import { deleteChosen, deleteImage, deleteTag, previewDeletion } from '../../src/app/deletions.ts';
 import { getImage, getWholeImage, listImages, listTagDetails } from '../../src/app/images.ts';
+import { compareFiles, compareFilesOf } from '../../src/app/layer-files.ts';
 import { parseRepositoryName } from '../../src/oci/name.ts';
 import { parseTag } from '../../src/oci/reference.ts';
 import { callAs, reasonOf } from '../world/call.ts';
-import { type Content, pushImage } from '../world/images.ts';
+import { type Content, descriptorOf, IMAGE_TYPE, INDEX_TYPE, pushImage, putManifest } from '../world/images.ts';
 import { makeAcme, makeRobot } from '../world/organizations.ts';
 import type { Person } from '../world/people.ts';
 import { newWorld, type World } from '../world/world.ts';
@@ -41,6 +42,36 @@ test('lists are for callers who may pull', async () => {
   }
   const { items } = await listTagDetails(await callAs(world, puller, [REPOSITORY]), REPOSITORY, {});
   expect(items).toMatchObject([{ digest: image.digest, tagged: { by: null } }]);
+});
+
+test('files are compared for callers who may pull, and no index is', async () => {
+  const query = { from: 'v1', to: image.digest };
+  const reads = [
+    (call: Call) => compareFiles(call, REPOSITORY, query),
+    async (call: Call) => {
+      const found = await getWholeImage(await callAs(world, puller, [REPOSITORY]), REPOSITORY, { digest: image.digest });
+      return compareFilesOf(call, REPOSITORY, { from: found, to: found }, { read: true });
+    },
+  ];
+  for (const read of reads) {
+    expect([await reason(null, read), await reason(outsider, read)]).toEqual(['unauthenticated', 'not-found']);
+  }
+  expect(await compareFiles(await callAs(world, puller, [REPOSITORY]), REPOSITORY, query)).toMatchObject({
+    ...{ from: image.digest, to: image.digest, shared: 1, unread: [] },
+    changes: { added: 0, removed: 0, changed: 0 },
+  });
+  const index = { schemaVersion: 2, manifests: [descriptorOf(image, IMAGE_TYPE)] };
+  await putManifest(world, REPOSITORY, 'multi', index, INDEX_TYPE);
+  const wrong = [
+    [{ from: 'v1', to: 'multi' }, 'request-invalid'],
+    [{ from: 'v1', to: 'none' }, 'manifest-unknown'],
+    [{ from: 'v1', to: 'sha256:x' }, 'digest-invalid'],
+    [{ from: 'v1', to: 'v1', filter: 'x'.repeat(10_000) }, 'request-invalid'],
+    [{ from: 'v1' } as never, 'request-invalid'],
+  ] as const;
+  for (const [sent, because] of wrong) {
+    expect(await reason(puller, (call) => compareFiles(call, REPOSITORY, sent))).toBe(because);
+  }
 });
 
 test('a malformed query is refused by the operation itself', async () => {

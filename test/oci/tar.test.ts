@@ -85,9 +85,31 @@ describe('is refused', () => {
     expect(() => listed(new TextEncoder().encode('hello '.repeat(200)))).toThrow(TarError);
   });
 
+  test('what is shorter than one entry, but not what is empty', () => {
+    expect(() => listed(new TextEncoder().encode('read me')).end()).toThrow(TarError);
+    expect(() => listed(new Uint8Array()).end()).not.toThrow();
+    expect(() => listed(tarOf([])).end()).not.toThrow();
+  });
+
   test('a name that is longer than any memory for it', () => {
     expect(() => listed(tarOf([{ path: 'x', type: 'x', size: 10_000_000 }]))).toThrow(TarError);
   });
+});
+
+test('names of more characters than a list may hold end the list', () => {
+  const lister = new TarLister(1_000_000);
+  const member = (n: number): Member[] => [
+    { path: '././@LongLink', type: 'L', content: `${n}${'x'.repeat(60_000)}\0` },
+    { path: 'short' },
+  ];
+  for (let n = 0; n < 100 && !lister.done; n++) lister.push(tarOf(member(n)).subarray(0, -1024));
+  expect([lister.truncated, lister.entries.length]).toEqual([true, 66]);
+});
+
+test('the time of an entry is read, and one that cannot be read is 0', () => {
+  const bytes = tarOf([{ path: 'a', modified: 1_700_000_000 }]);
+  expect(listed(bytes).entries).toMatchObject([{ modified: 1_700_000_000 }]);
+  expect(listed(tarOf([{ path: 'a' }])).entries).toMatchObject([{ modified: 0 }]);
 });
 
 test('an archive that ends early lists what was there', () => {

@@ -6,6 +6,8 @@ export interface Member {
   content?: string;
   mode?: number;
   target?: string;
+  /** Seconds since the epoch. */
+  modified?: number;
   /** The size in the header, if it differs from that of the content. */
   size?: number;
 }
@@ -19,12 +21,13 @@ export function tarOf(members: readonly Member[]): Uint8Array<ArrayBuffer> {
   return joined([...blocks, new Uint8Array(2 * BLOCK)]);
 }
 
-function headerOf({ path, type = '0', content = '', mode = 0o644, target = '', size }: Member): Uint8Array {
+function headerOf({ path, type = '0', content = '', mode = 0o644, target = '', modified, size }: Member): Uint8Array {
   const header = new Uint8Array(BLOCK);
   const put = (text: string, at: number) => header.set(encoder.encode(text), at);
   put(path.slice(0, 100), 0);
   put(`${mode.toString(8).padStart(7, '0')}\0`, 100);
   put(`${(size ?? encoder.encode(content).length).toString(8).padStart(11, '0')}\0`, 124);
+  if (modified !== undefined) put(`${modified.toString(8).padStart(11, '0')}\0`, 136);
   put('        ', 148);
   put(type, 156);
   put(target, 157);

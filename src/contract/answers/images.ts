@@ -1,6 +1,6 @@
 /** Schemas of the answers that belong to `../images.ts`. The Worker does not contain them. */
 import * as z from 'zod';
-import { SHARED_MAX } from '../../vocabulary/images.ts';
+import { FILE_CHANGES_SHOWN_MAX, SHARED_MAX } from '../../vocabulary/images.ts';
 
 const bytes = z.nullable(z.int());
 
@@ -100,4 +100,53 @@ export const imageDetails = z.strictObject({
     .array(z.strictObject({ digest: z.string(), about: z.nullable(z.string()) }))
     .describe('Attestations that the index lists, each with the digest of the platform that it is about'),
   truncated: z.boolean().describe('True: something was left out or cut. The manifest itself has all of it'),
+});
+
+const fileState = z
+  .nullable(
+    z.strictObject({
+      kind: z.enum(['file', 'folder', 'link', 'hard link', 'other']),
+      size: z.int(),
+      mode: z.int().describe('The permission bits'),
+      modifiedAt: z.iso.datetime(),
+      target: z.nullable(z.string()).describe('Where a link leads to'),
+    }),
+  )
+  .describe('Null: it is not in this image, or no layer that was read has it');
+
+export const fileChanges = z.strictObject({
+  from: z.string().describe('The digest of the first image'),
+  to: z.string().describe('The digest of the second image'),
+  sharedLayers: z.int().describe('How many of the lowest layers are the same in both'),
+  sharedLayersRead: z
+    .boolean()
+    .describe('False: the shared layers are too large to be read. A file of theirs that changed counts as added or removed'),
+  unread: z
+    .array(z.strictObject({ digest: z.string(), size: z.int() }))
+    .describe('Layers that were not read, because together they are larger than `LAYER_FILES_BYTES`. Ask again for the next'),
+  unreadable: z
+    .array(z.strictObject({ digest: z.string(), message: z.string() }))
+    .describe('Layers whose files cannot be listed, and why'),
+  changes: z
+    .nullable(
+      z.strictObject({
+        added: z.int(),
+        removed: z.int(),
+        changed: z.int(),
+        addedBytes: z.int().describe('Unpacked bytes of the files that were added, or that changed'),
+        removedBytes: z.int().describe('Unpacked bytes of the files that were removed, or that changed'),
+        items: z
+          .array(
+            z.strictObject({
+              path: z.string(),
+              change: z.enum(['added', 'removed', 'changed']),
+              from: fileState,
+              to: fileState,
+            }),
+          )
+          .describe(`Sorted by path, up to ${FILE_CHANGES_SHOWN_MAX}: filter by path to see others`),
+      }),
+    )
+    .describe('Null: layers that differ were not read'),
+  truncated: z.boolean().describe('True: there are more files or changes than are looked at'),
 });

@@ -5,6 +5,7 @@ import type { Hono } from '../hono.ts';
 import { comments } from './comments.ts';
 import { deletions } from './deletions.ts';
 import { events } from './events.ts';
+import { fileComparisons } from './file-changes.ts';
 import { images } from './images.ts';
 import { keys } from './keys.ts';
 import { lifecycle } from './lifecycle.ts';
@@ -38,6 +39,7 @@ export const api: Hono<AppEnv>[] = [
   events,
   comments,
   images,
+  fileComparisons,
   deletions,
   tags,
   lifecycle,

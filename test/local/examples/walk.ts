@@ -197,6 +197,7 @@ async function contents(recorder: Recorder, alice: string): Promise<void> {
   await recorder.send('GET', `${REPOSITORY}/-/tags`, alice);
   await recorder.send('GET', `${REPOSITORY}/-/images`, alice);
   await recorder.send('GET', `${REPOSITORY}/-/images/{digest}`, alice);
+  await recorder.send('GET', `${REPOSITORY}/-/file-changes`, alice);
   await recorder.send('PUT', `${REPOSITORY}/-/star`, alice);
   await recorder.send('GET', `${REPOSITORY}/-/star`, alice);
   await recorder.send('DELETE', `${REPOSITORY}/-/star`, alice);

@@ -1,7 +1,8 @@
 /** What the reference says about the routes in `../images.ts`. */
 
-import { imageDetails, imageSummary, tagDetails } from '../../../contract/answers/images.ts';
+import { fileChanges, imageDetails, imageSummary, tagDetails } from '../../../contract/answers/images.ts';
 import { pageSchema } from '../../../contract/pages.ts';
+import { SAMPLE_DIGEST } from '../samples.ts';
 import { DELETED, DISABLED, HEADER, IMMUTABLE, TRASH, UNKNOWN, UNMET } from './deletion-answers.ts';
 import type { Reference } from './described.ts';
 
@@ -38,6 +39,17 @@ export const images: Reference = {
       'told to nobody here.',
     refusals: { 'manifest-unknown': 'There is no such image or tag', 'digest-invalid': 'The digest is malformed' },
     answers: { 200: { description: 'The image', schema: imageDetails } },
+  },
+  'GET /repositories/:name{.+}/-/file-changes': {
+    group: 'Images',
+    summary: 'Compare the files of two images',
+    description:
+      'Which files the second image adds, removes and changes, with the whiteouts of its layers applied. The archives of the ' +
+      'layers are read, up to `LAYER_FILES_BYTES` in one request. Contents are not compared: a file is the same if its kind, ' +
+      'size, permissions and time are.',
+    example: { query: { from: 'v1', to: SAMPLE_DIGEST } },
+    refusals: { 'manifest-unknown': 'There is no such image or tag', 'digest-invalid': 'A digest is malformed' },
+    answers: { 200: { description: 'The files that differ', schema: fileChanges } },
   },
   'DELETE /repositories/:name{.+}/-/images/:digest': {
     group: 'Images',

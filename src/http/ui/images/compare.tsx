@@ -1,6 +1,10 @@
-/** Compares two images of a repository: what somebody must pull who has the first one, and what is configured differently. */
+/**
+ * Compares two images of a repository: what somebody must pull who has the first one, what is configured differently, and which
+ * files differ.
+ */
 
 import { listTagDetails } from '../../../app/images.ts';
+import { compareFilesOf, type FileComparison } from '../../../app/layer-files.ts';
 import { getRepository, type Repository } from '../../../app/repositories.ts';
 import { parseReferenceToRead } from '../../../oci/reference.ts';
 import { isRefusal, type Refusal } from '../../../vocabulary/refusal.ts';
@@ -14,6 +18,7 @@ import { Foreign } from '../parts/text.tsx';
 import { statusOf } from '../refused.tsx';
 import { RepositoryPage } from '../repositories/frame.tsx';
 import { Comparison } from './comparison.tsx';
+import { FileChanges } from './file-changes.tsx';
 import { type ReadImage, readImage } from './read.ts';
 
 export const comparePages = new Hono<AppEnv>().get('/repositories/:name{.+}/-/compare', async (c) => {
@@ -27,7 +32,8 @@ export const comparePages = new Hono<AppEnv>().get('/repositories/:name{.+}/-/co
   ]);
   const [refusal = null] = [from, to].filter((side) => isRefusal(side));
   const proposed = (tags?.items ?? []).map(({ tag }) => tag);
-  const page = <ComparePage {...{ c, repository, wanted, from, to, proposed }} />;
+  const files = await readFiles(c, from, to);
+  const page = <ComparePage {...{ c, repository, wanted, from, to, files, proposed }} />;
   return render(c, page, refusal === null ? 200 : statusOf(refusal));
 });
 
@@ -35,17 +41,19 @@ interface Wanted {
   from: string;
   to: string;
   platform: string;
+  /** A part of the paths of files. */
+  filter: string;
 }
 
 /** The images to compare. The list of tags sends the tags that were selected: the first of them is the newer one there. */
 function wantedIn(c: RequestContext): Wanted {
   const [newer = '', older = ''] = c.req.queries('tag') ?? [];
   const text = (name: string) => c.req.query(name)?.trim() ?? '';
-  return { from: text('from') || older, to: text('to') || newer, platform: text('platform') };
+  return { from: text('from') || older, to: text('to') || newer, platform: text('platform'), filter: text('filter') };
 }
 
 /** `null`: none was named. */
-async function readSide(c: RequestContext, named: string, platform: string): Promise<ReadImage | Refusal | null> {
+async function readSide(c: RequestContext, named: string, platform: string): Promise<Side> {
   if (named === '') return null;
   try {
     return await readImage(c, parseReferenceToRead(named), platform);
@@ -55,21 +63,39 @@ async function readSide(c: RequestContext, named: string, platform: string): Pro
   }
 }
 
+/** The files are compared if both are images, from the lists that are there; `files=read` reads the others. */
+async function readFiles(c: RequestContext, from: Side, to: Side): Promise<FileComparison | null> {
+  if (from === null || to === null || isRefusal(from) || isRefusal(to)) return null;
+  const [before, after] = [partOf(from), partOf(to)];
+  if (before?.kind !== 'image' || after?.kind !== 'image' || before.digest === after.digest) return null;
+  const read = c.req.query('files') === 'read';
+  return compareFilesOf(callOf(c), repositoryIn(c), { from: before, to: after }, { read });
+}
+
+type Side = ReadImage | Refusal | null;
+
 interface CompareProps {
   c: RequestContext;
   repository: Repository;
   wanted: Wanted;
-  from: ReadImage | Refusal | null;
-  to: ReadImage | Refusal | null;
+  from: Side;
+  to: Side;
+  files: FileComparison | null;
   proposed: string[];
 }
 
 function ComparePage(props: CompareProps) {
-  const { c, repository, wanted, from, to } = props;
+  const { c, repository, wanted, from, to, files } = props;
   const refusals = [from, to].filter((side) => isRefusal(side));
   const isWhole = from !== null && to !== null && !isRefusal(from) && !isRefusal(to);
   return (
-    <RepositoryPage c={c} repository={repository} tab="" title={`Compare ${wanted.from} and ${wanted.to} · ${repository.name}`}>
+    <RepositoryPage
+      c={c}
+      repository={repository}
+      tab=""
+      title={`Compare ${wanted.from} and ${wanted.to} · ${repository.name}`}
+      {...(files ? { json: withQuery(`/api/v1/repositories/${repository.name}/-/file-changes`, digestsOf(from, to)) } : {})}
+    >
       <h2>Compare two images</h2>
       <CompareForm {...props} />
       {refusals.map(({ message }) => (
@@ -79,9 +105,15 @@ function ComparePage(props: CompareProps) {
           </p>
         </div>
       ))}
-      {isWhole ? <Both name={repository.name} wanted={wanted} from={from} to={to} /> : null}
+      {isWhole ? <Both name={repository.name} {...{ wanted, from, to, files }} /> : null}
     </RepositoryPage>
   );
+}
+
+/** The images whose files are compared. */
+function digestsOf(from: Side, to: Side): Record<string, string | undefined> {
+  const digest = (side: Side) => (side === null || isRefusal(side) ? undefined : partOf(side)?.digest);
+  return { from: digest(from), to: digest(to) };
 }
 
 /** The platforms that both images have, or those that one of them has. */
@@ -99,8 +131,8 @@ function CompareForm({ repository: { name }, wanted, from, to, proposed }: Compa
   const chosen = [from, to].map((side) => (side === null || isRefusal(side) ? null : side.platform)).find(Boolean);
   return (
     <form class="filters" action={path}>
-      <Side name="from" label="From" value={wanted.from} />
-      <Side name="to" label="To" value={wanted.to} />
+      <SideField name="from" label="From" value={wanted.from} />
+      <SideField name="to" label="To" value={wanted.to} />
       <datalist id="proposed">
         {proposed.map((tag) => (
           <option value={tag} />
@@ -131,7 +163,7 @@ function CompareForm({ repository: { name }, wanted, from, to, proposed }: Compa
 /** A digest is longer than a tag. */
 const REFERENCE_MAX = 140;
 
-function Side({ name, label, value }: { name: string; label: string; value: string }) {
+function SideField({ name, label, value }: { name: string; label: string; value: string }) {
   return (
     <label>
       {label}
@@ -150,14 +182,28 @@ function Side({ name, label, value }: { name: string; label: string; value: stri
   );
 }
 
-function Both({ name, wanted, from, to }: { name: string; wanted: Wanted; from: ReadImage; to: ReadImage }) {
+interface BothProps {
+  name: string;
+  wanted: Wanted;
+  from: ReadImage;
+  to: ReadImage;
+  files: FileComparison | null;
+}
+
+function Both({ name, wanted, from, to, files }: BothProps) {
   const [before, after] = [partOf(from), partOf(to)];
   if (before === null || after === null) {
     return <p>{before === null ? wanted.from : wanted.to} has no image for this platform.</p>;
   }
   if (before.digest === after.digest) return <p>Both are the same image.</p>;
   const names = { from: shortName(wanted.from), to: shortName(wanted.to) };
-  return <Comparison repository={name} names={names} from={before} to={after} />;
+  const { filter, ...query } = wanted;
+  return (
+    <>
+      <Comparison repository={name} names={names} from={before} to={after} />
+      {files === null ? null : <FileChanges {...{ repository: name, query, names, filter, comparison: files }} />}
+    </>
+  );
 }
 
 function partOf({ image, part }: ReadImage): ReadImage['image'] | null {
