@@ -1,6 +1,7 @@
 /** The Hono application: registers all routes of the registry and the middleware that they share. */
 import type { Context, MiddlewareHandler } from 'hono';
 import { createMiddleware } from 'hono/factory';
+import { TrieRouter } from 'hono/router/trie-router';
 import { getPathNoStrict } from 'hono/utils/url';
 import { requireSettings, requireStores } from '../app/setup.ts';
 import { withBindings } from '../env.ts';
@@ -169,7 +170,7 @@ function routedPath(request: Request): string {
 /** The middleware of every page of the console. */
 const CONSOLE = [before(configured, plainPagePath, ownStores, withAuditAddress), authenticatePage, ownForms];
 
-export const app = new Hono<AppEnv>({ getPath: routedPath });
+export const app = new Hono<AppEnv>({ getPath: routedPath, router: new TrieRouter() });
 
 app.onError((error, c) => refuse(c, asRefusal(error, c.var.requestId)));
 app.notFound((c) => {

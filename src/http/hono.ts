@@ -1,11 +1,19 @@
 /**
- * The framework with one router. The package's own class tries another one first, which cannot have our paths: in them, a name
- * with slashes stands before other segments. It would read all routes on the first request in each isolate, and then give up.
+ * The framework without its default routers. The first of them cannot have our paths, in which a name with slashes stands
+ * before other segments: it would read all routes on the first request in each isolate, and then give up. A resource needs no
+ * router: it is a list of routes, which `app.ts` adds to the router of the app.
  */
 import type { Env } from 'hono';
-import { HonoBase } from 'hono/hono-base';
-import { TrieRouter } from 'hono/router/trie-router';
+import { HonoBase, type HonoOptions } from 'hono/hono-base';
+
+const NO_ROUTER: HonoBase['router'] = {
+  name: 'none',
+  add: () => undefined,
+  match: () => [[]],
+};
 
 export class Hono<E extends Env> extends HonoBase<E> {
-  override router: HonoBase<E>['router'] = new TrieRouter();
+  constructor(options: HonoOptions<E> = {}) {
+    super({ router: NO_ROUTER, ...options } as HonoOptions<E>);
+  }
 }
