@@ -1,4 +1,6 @@
-/** Determines the network that a request comes from. Rate limits are counted by network. A client cannot choose its network. */
+/**
+ * Determines the network from which a request comes. Rate limits count requests by network. A client cannot choose its network.
+ */
 import type { Context } from 'hono';
 import { auditAddress } from '../app/audit-address.ts';
 import type { AppEnv, RequestContext } from './context.ts';
@@ -6,8 +8,8 @@ import type { AppEnv, RequestContext } from './context.ts';
 const UNKNOWN = 'unknown';
 
 /**
- * The network of the client. On Cloudflare, the address comes from a header that Cloudflare itself writes. Under `npm start`,
- * it comes from the socket. The header is not read there, because the client could have written it.
+ * Returns the network of the client. On Cloudflare, the address comes from a header that Cloudflare itself writes. Under `npm
+ * start`, it comes from the socket and not from that header, because the client could have written the header.
  */
 export function networkOf(c: RequestContext): string {
   if (c.env.ADDRESS_FROM !== 'socket') return networkIn(c.req.header('cf-connecting-ip') ?? '');
@@ -20,7 +22,7 @@ function withoutPort(text: string): string {
   return text.replace(/^\[(.*)\](?::\d+)?$/, '$1').replace(/^([^:]*):\d+$/, '$1');
 }
 
-/** The network to record with an event. `null` if it is not known. */
+/** Returns the network to record with an event, or `null` if it is unknown. */
 export function recordedNetworkOf(c: RequestContext): string | null {
   const network = networkOf(c);
   return network === UNKNOWN ? null : network;
@@ -35,13 +37,14 @@ export async function withAuditAddress(c: Context<AppEnv>): Promise<void> {
 const GROUPS = 8;
 
 /**
- * The network of an address. An IPv4 address is its own network, also if it is mapped into IPv6. The network of an IPv6 address
- * is its first 64 bits, because a provider gives each customer at least one such block. Any other text belongs to the network
- * `unknown`.
+ * Returns the network of an address. An IPv4 address is its own network, also if it is mapped into IPv6. The network of an IPv6
+ * address is its first 64 bits, because a provider gives each customer at least one such block. Any other text belongs to the
+ * network `unknown`.
  */
 export function networkIn(address: string): string {
   if (/^\d+\.\d+\.\d+\.\d+$/.test(address)) return address;
-  // `URL` normalizes IPv6 addresses. The zone (`%eth0`) is removed: it names a link of the server, not a part of the address.
+  // `URL` normalizes IPv6 addresses. The zone (`%eth0`) is removed, because it names a network interface of the server and is
+  // no part of the address.
   const host = URL.parse(`http://[${address.replace(/%.*$/, '')}]`)?.hostname.slice(1, -1);
   if (host === undefined) return UNKNOWN;
   const [before = [], after = []] = host.split('::').map((half) => half.split(':').filter((group) => group !== ''));

@@ -53,7 +53,7 @@ import { uploads } from './v2/uploads.ts';
 const finish = createMiddleware<AppEnv>(async function finish(c, next) {
   await next();
   if (c.req.method === 'HEAD') await measure(c);
-  // The headers are set on the response itself. Hono's `c.header` would build a new response.
+  // The headers are set on the response itself, because Hono's `c.header` would build a new response.
   c.res.headers.set('docker-distribution-api-version', 'registry/2.0');
   c.res.headers.set('x-content-type-options', 'nosniff');
   await drainUnread(c);
@@ -85,26 +85,29 @@ function before(...steps: Step[]): MiddlewareHandler<AppEnv> {
   };
 }
 
-/** Refuses every request if a secret or a setting is wrong. */
+/** Refuses every request if a secret or a setting is invalid. */
 const configured: Step = (c) => requireSettings(c.env);
 
 /**
- * Refuses every request if the stores belong to another registry or the schema is older than this program. If requests are
- * logged, it also wraps the stores to count the operations of the request.
+ * Refuses every request if the database or the bucket belongs to another registry, or the schema is older than this build. If
+ * requests are logged, also wraps D1 and R2 to count the operations of the request.
  */
 const ownStores: Step = async (c) => {
   await requireStores(c.env);
   if (logsEverything()) c.env = withBindings(c.env, countedStores(c.env, c.get('counts')));
 };
 
-/** Refuses requests that the webhook of a registry sent, so that no event can cause itself (RFC 5842, 7.2: loop detected). */
+/**
+ * Refuses requests that a registry's webhook sent. Otherwise a webhook could cause an endless loop of events (RFC 5842, 7.2:
+ * loop detected).
+ */
 const noLoop: Step = (c) => {
   if (c.req.header(LOOP_HEADER) !== undefined) throw new Refusal('webhook-loop');
 };
 
 /**
- * A host name or an IP address, with or without a port. The Host header is checked because the realm of challenges and the
- * audience of tokens contain it, and because the runtime does not check it.
+ * The grammar of a host name or IP address, with or without a port. The Host header is checked because it becomes part of
+ * challenges and tokens, and because the runtime does not check it.
  */
 const HOST = /^(?:[\w.-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::\d{1,5})?$/i;
 
@@ -116,8 +119,8 @@ const plainHost: Step = (c) => {
 
 /**
  * Refuses paths with percent-encoding, so that routing, authorization and handlers all read the same path. No path of the
- * protocol needs percent-encoding. The exception is `%3A` for the colon of a digest at the end of a path: some clients send it,
- * and it is unambiguous there.
+ * protocol needs percent-encoding. The only exception is `%3A` for the colon of a digest at the end of a path, which some
+ * clients send.
  */
 const plainPath: Step = (c) => {
   const sent = c.req.url.replace(/^[^/]*\/\/[^/]*/, '').split(/[?#]/, 1)[0] ?? '';
@@ -136,9 +139,9 @@ function withPlainDigest(path: string): string {
 }
 
 /**
- * Refuses paths of the management API that are encoded twice or cannot be decoded. Percent-encoding itself is accepted,
- * because generated clients use it: `%2F` in the name of a repository, `%3A` in a digest. `routedPath` has already decoded the
- * path once.
+ * Refuses paths of the management API that are encoded twice or cannot be decoded. Percent-encoding itself is accepted, because
+ * generated clients use it: `%2F` in the name of a repository, `%3A` in a digest. `routedPath` has already decoded the path
+ * once.
  */
 const plainApiPath: Step = (c) => {
   if (/[%\p{Cc}\ufffd]/u.test(c.req.path)) {
@@ -148,7 +151,7 @@ const plainApiPath: Step = (c) => {
   if (c.req.path.includes('//')) throw new Refusal('address-unknown');
 };
 
-/** Refuses paths of the console with percent-encoding or an empty part: no address of a page needs them. */
+/** Refuses paths of the web console with percent-encoding or an empty part. No address of a page has them. */
 const plainPagePath: Step = (c) => {
   if (/%|\/\//.test(new URL(c.req.url).pathname)) throw new Refusal('address-unknown');
 };
@@ -157,9 +160,9 @@ const plainPagePath: Step = (c) => {
 const PATH_MAX_PARTS = 160;
 
 /**
- * Returns the path that the router reads: the path of the request without a slash at its end. The work of the router grows
- * with the square of the number of parts, and the router runs before any middleware. Therefore a path with too many parts is
- * replaced by one that `plainPath` refuses.
+ * Returns the path that the router reads: the path of the request without a slash at its end. The work of the router grows with
+ * the square of the number of parts, and the router runs before any middleware. So a path with too many parts is replaced by a
+ * path that `plainPath` refuses.
  */
 function routedPath(request: Request): string {
   const sent = getPathNoStrict(request);
@@ -167,7 +170,7 @@ function routedPath(request: Request): string {
   return path.split('/', PATH_MAX_PARTS + 1).length > PATH_MAX_PARTS ? '/v2/%' : path;
 }
 
-/** The middleware of every page of the console. */
+/** The middleware of every page of the web console. */
 const CONSOLE = [before(configured, plainPagePath, ownStores, withAuditAddress), authenticatePage, ownForms];
 
 export const app = new Hono<AppEnv>({ getPath: routedPath, router: new TrieRouter() });
@@ -186,14 +189,14 @@ app.use('/api/v1/*', before(ownStores, withAuditAddress, authenticateApi));
 for (const resource of api) mount('/api/v1', resource);
 mount('/api', documentation);
 mount('/token', token);
-// The console has a GET of the same path. Its resource refuses all other methods, so this one comes first.
+// The web console has a GET route with the same path. It refuses all other methods, so this route must come first.
 app.post('/', before(configured, ownStores), answerEcr);
 mount('/join', join);
 app.get('/assets/*', staticFile);
 for (const door of ['/v2/*', '/api/*', '/token/*', '/join/*'])
   app.all(door, () => Promise.reject(new Refusal('address-unknown')));
 const pages = [
-  // Fixed addresses come before the page of a repository.
+  // Pages with fixed addresses come before the page of a repository, whose address can be any path.
   ...homePages,
   ...accountPages,
   ...imagesPages,
@@ -211,17 +214,17 @@ const pages = [
 ];
 for (const resource of pages) mount('', resource, CONSOLE);
 
-/** Answers with a static file of the console, where no other Worker or server answers first. */
+/** Answers with a static file of the web console. Called only if Cloudflare has not served the file before. */
 async function staticFile(c: Context<AppEnv>): Promise<Response> {
   const file = await c.env.ASSETS?.fetch(c.req.url);
   if (!file?.ok) throw new Refusal('address-unknown');
   return new Response(file.body as ReadableStream, { headers: new Headers([...file.headers]) });
 }
 
-/** The paths that are for programs. */
+/** Matches the paths that programs use, not people. */
 const FOR_PROGRAMS = /^\/(?:v2|api|token|assets)(?:\/|$)/;
 
-/** True if a browser asks for a page of the console: the answer is a page then, and not JSON. */
+/** Returns true if a browser asks for a page of the web console. The answer is then a page, and not JSON. */
 function isForPeople(c: Context<AppEnv>): boolean {
   return !FOR_PROGRAMS.test(c.req.path) && (c.req.header('accept')?.includes('text/html') ?? false);
 }
@@ -236,7 +239,7 @@ function refuse(c: Context<AppEnv>, refusal: Refusal): Response {
 /** The reasons of refusals that a wrong path can cause. */
 const MISSES: readonly Reason[] = ['method-not-allowed', 'not-found', 'repository-unknown', 'request-invalid'];
 
-/** The end of the message if the path is probably wrong. */
+/** Returns the end of the message if the path is probably wrong. */
 function hintOf(c: Context<AppEnv>, { reason }: Refusal): string {
   const { method, path, url } = c.req;
   const meant = MISSES.includes(reason) ? addressMeant(method, path) : null;
@@ -245,7 +248,7 @@ function hintOf(c: Context<AppEnv>, { reason }: Refusal): string {
   return isUnknown && EMPTY_PART.test(new URL(url).pathname) ? '. A part of the path is empty: is a variable empty?' : '';
 }
 
-/** A path of the management API with an empty part, as a script sends it whose variable is empty. */
+/** Matches a path of the management API with an empty part. Scripts send such a path if a variable is empty. */
 const EMPTY_PART = /^\/api\/v1\/.*\/(?:\/|$)/;
 
 /** Returns the decoded path. A path that cannot be decoded is returned as it was sent. */
@@ -259,7 +262,8 @@ function decoded(path: string): string {
 
 /**
  * Adds the routes of a resource, each behind its guard, and refuses all other methods on the same paths. That refusal is
- * registered before the routes of the next resource, so `GET .../blobs/uploads` is not read as a blob with an invalid digest.
+ * registered before the routes of the next resource, so that `GET .../blobs/uploads` is not read as a blob with an invalid
+ * digest.
  * @param before middleware that runs before the guards
  * @throws Error if no table has a row for a route
  */

@@ -8,7 +8,7 @@ import { recordedNetworkOf } from './address.ts';
 import { type AppEnv, baseOf, hostOf, originOf, type RequestContext } from './context.ts';
 import { guess } from './limits.ts';
 
-/** The context of a request whose caller is not known yet. */
+/** Returns the context of a request before its caller is known. */
 export function arrivalOf(c: RequestContext): Arrival {
   return {
     ...baseOf(c),
@@ -19,12 +19,18 @@ export function arrivalOf(c: RequestContext): Arrival {
   };
 }
 
-/** Sets `caller` for /v2. Accepts a password of any kind with the scheme Basic, and an access token with the scheme Bearer. */
+/**
+ * Sets the variable `caller` for /v2. Accepts a password of any kind with the scheme Basic, and an access token with the scheme
+ * Bearer.
+ */
 export function authenticate(c: Context<AppEnv>): Promise<void> {
   return setCaller(c, (token) => ({ token }));
 }
 
-/** Sets `caller` for /api. Accepts a password of any kind with either scheme. An access token is valid for /v2 only. */
+/**
+ * Sets the variable `caller` for /api. Accepts a password of any kind with either scheme. An access token is valid for /v2
+ * only.
+ */
 export function authenticateApi(c: Context<AppEnv>): Promise<void> {
   return setCaller(c, (password) => ({ name: null, password }));
 }
@@ -37,7 +43,10 @@ async function setCaller(c: Context<AppEnv>, bearer: (value: string) => SentCred
   c.set('caller', await identify(arrival, sent, (compare) => guess(c, compare)));
 }
 
-/** The credential in the header. `unreadable` if the scheme is neither Basic nor Bearer, or the value cannot be parsed. */
+/**
+ * Returns the credential in the header, or `unreadable` if the scheme is neither Basic nor Bearer, or the value cannot be
+ * parsed.
+ */
 function sentIn(header: string, bearer: (value: string) => SentCredential): SentCredential | 'unreadable' {
   const [scheme, value] = partsOf(header);
   if (value === null) return 'unreadable';
@@ -45,16 +54,19 @@ function sentIn(header: string, bearer: (value: string) => SentCredential): Sent
   return (scheme === 'basic' ? parseBasic(value) : null) ?? 'unreadable';
 }
 
-/** The scheme, in lower case, and its value. `null` for several values, because it is unclear which one is meant. */
+/**
+ * Returns the scheme in lower case, and its value. The value is `null` if there are several, because it is unclear which one is
+ * meant.
+ */
 export function partsOf(header: string): [scheme: string, value: string | null] {
   const [scheme = '', value = '', ...more] = header.trim().split(/[ \t]+/);
   return [scheme.toLowerCase(), more.length > 0 ? null : value];
 }
 
-/** The maximum number of characters of a Basic value. No credential in use is as long. */
+/** The maximum number of characters of a Basic value. Real credentials are shorter. */
 const BASIC_MAX_LENGTH = 16 * 1024;
 
-/** Parses `base64(name:password)` in UTF-8 (RFC 7617). `null` if the value cannot be parsed. */
+/** Parses `base64(name:password)` in UTF-8 (RFC 7617). Returns `null` if the value cannot be parsed. */
 export function parseBasic(value: string): { name: string; password: string } | null {
   if (value.length > BASIC_MAX_LENGTH) return null;
   try {
@@ -69,8 +81,9 @@ export function parseBasic(value: string): { name: string; password: string } | 
 }
 
 /**
- * The headers of a 401 (RFC 9110, 15.5.2). Under /v2 the challenge names the token service and the scope that the request needs
- * (distribution, "Token Authentication Specification"). The token service and the management API ask for the password itself.
+ * Returns the headers of a 401 answer (RFC 9110, 15.5.2). Under /v2 the challenge contains the address of the token service and
+ * the scope that the request needs (distribution, "Token Authentication Specification"). The token service and the management
+ * API ask for the password itself.
  */
 export function challengeHeaders(c: RequestContext, refusal: Refusal): Record<string, string> {
   if (refusal.reason !== 'unauthenticated') return {};
@@ -81,9 +94,9 @@ export function challengeHeaders(c: RequestContext, refusal: Refusal): Record<st
 }
 
 /**
- * Clients that print the parameter `error` of a challenge, and neither `error_description` nor the body: containerd, and docker
- * with the image store of containerd (containerd, core/remotes/docker/authorizer.go, "server message"). BuildKit is not one of
- * them: it compares the parameter with `insufficient_scope`, and repeats the request if it is anything else.
+ * Matches clients that print the parameter `error` of a challenge, and neither `error_description` nor the body: containerd,
+ * and docker with the image store of containerd (containerd, core/remotes/docker/authorizer.go, "server message"). BuildKit is
+ * not one of them: it compares the parameter with `insufficient_scope`, and repeats the request if it is anything else.
  */
 const PRINTS_ERROR = /\bcontainerd(?:-client)?\//;
 
@@ -95,8 +108,8 @@ function tokenParameters(c: RequestContext, { challenge, message }: Refusal): st
   if (message === REASONS.unauthenticated) return [...parameters, `error="${error}"`];
   // The text must be a quoted string in ASCII without quotes and backslashes (RFC 6750, section 3).
   const text = message.replaceAll(/[^ !#-[\]-~]/g, "'");
-  // RFC 6750, section 3.1, has three codes for `error`. These clients print the value and compare it with none of the codes, so
-  // they get the message there: it is all that their users see of a refusal. Other clients get the code.
+  // RFC 6750, section 3.1, defines three codes for `error`. The clients in `PRINTS_ERROR` do not read the code but print it, so
+  // they get the message in its place; their users see nothing else of a refusal. Other clients get the code.
   const shown = PRINTS_ERROR.test(c.req.header('user-agent') ?? '') ? text : error;
   // docker with its own image store shows `error_description` when a push is refused.
   return [...parameters, `error="${shown}"`, `error_description="${text}"`];

@@ -20,7 +20,7 @@ export async function multipartOf(
   { mediaType, size }: { mediaType: string; size: number },
   open: Open,
 ): Promise<Multipart> {
-  // The boundary is random, so that pushed content cannot contain it and end a part early.
+  // The boundary is random, so that pushed content cannot contain it and so end a part early.
   const boundary = crypto.randomUUID().replaceAll('-', '');
   const heads = ranges.map((range, n) =>
     encoded(

@@ -14,9 +14,9 @@ interface Content {
 }
 
 /**
- * Answers GET and HEAD. Pushed content must never run in a browser. Therefore it is sent as a download and in a sandbox, and
- * browsers may not guess its type (`nosniff`).
- * @param open opens the whole content (`null`) or a range of it. It is called only if bytes are sent
+ * Answers GET and HEAD. Pushed content must never run in a browser. So it is sent as a download and in a sandbox, and browsers
+ * must not guess its type (`nosniff`).
+ * @param open opens the whole content (`null`) or a range of it. Called only if bytes are sent
  */
 export async function sendContent(
   c: RequestContext,
@@ -56,7 +56,7 @@ export async function sendContent(
   return new Response(body as BodyInit, { status: 206, headers });
 }
 
-/** True if an If-None-Match header matches the ETag. The header may be a list or `*`. The comparison is weak. */
+/** Returns true if an If-None-Match header matches the ETag. The header may be a list or `*`. The comparison is weak. */
 export function matchesEtag(header: string | undefined, etag: string): boolean {
   if (header === undefined) return false;
   return header.trim() === '*' || header.split(',').some((one) => one.trim().replace(/^W\//, '') === etag);

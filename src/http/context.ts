@@ -1,4 +1,4 @@
-/** The context of a request: its variables in Hono, and the `Call` that is made from them for an operation. */
+/** The context of a request: its variables in Hono, and the `Call` that operations get. */
 import type { Context } from 'hono';
 import type { Caller } from '../app/authentication.ts';
 import type { Authority, Background, Call } from '../app/call.ts';
@@ -16,7 +16,7 @@ export interface AppEnv {
     requestId: string;
     counts: Counts;
     caller: Caller;
-    /** The caller's rights, loaded by the guard of the route. Not set for a pull that an access token allows by itself. */
+    /** The caller's rights, loaded by the guard of the route. Not set for a pull that the access token alone allows. */
     authority?: Authority;
     repository?: RepositoryName;
     webhook?: Subscription;
@@ -25,7 +25,7 @@ export interface AppEnv {
     auditAddress?: string | null;
     /** The account that requested a token, for the request log. */
     subject?: string;
-    /** The reason for which the request was refused, for the request log. */
+    /** The reason of the refusal, for the request log. */
     reason?: Reason;
   };
 }
@@ -51,30 +51,38 @@ function placeOf(c: RequestContext): Place {
   return place;
 }
 
-/** The scheme, host and port of `PUBLIC_URL`. Without that setting, those that the client used. */
+/** Returns the scheme, host and port of `PUBLIC_URL`. Without that setting, returns those that the client used. */
 export function originOf(c: RequestContext): string {
   return placeOf(c).origin;
 }
 
-/** The host and port of `originOf`. It is also the name of the service that access tokens are for. */
+/** Returns the host and port of `originOf`. Access tokens contain it as the service for which they are valid. */
 export function hostOf(c: RequestContext): string {
   return placeOf(c).host;
 }
 
-/** Runs work after the answer and logs its failure. With the runtime's own `waitUntil`, the request would count as failed. */
+/**
+ * Returns an object that runs work after the answer and logs its failure. If the runtime's own `waitUntil` were used, the
+ * request would count as failed.
+ */
 export function afterwards(c: RequestContext): Background {
   const log = (error: unknown) => report('request.work-failed', { requestId: c.get('requestId'), error });
   return { waitUntil: (work) => c.executionCtx.waitUntil(work.catch(log)) };
 }
 
-/** The context for an operation. @throws Error if no guard has loaded the caller's rights, which is a bug of the route */
+/**
+ * Returns the context for an operation. @throws Error if no guard has loaded the caller's rights, which is a bug of the route
+ */
 export function callOf(c: RequestContext): Call {
   const { authority, auditAddress = null } = c.var;
   if (!authority) throw new Error("no guard has loaded the caller's rights");
   return { ...baseOf(c), authority, address: auditAddress };
 }
 
-/** The context for an operation on content. The caller's rights may be missing: an access token can allow a pull by itself. */
+/**
+ * Returns the context for an operation on content. The caller's rights may be missing, because an access token alone can allow
+ * a pull.
+ */
 export function contentCallOf(c: RequestContext): ContentCall {
   return {
     ...baseOf(c),
@@ -87,20 +95,19 @@ export function contentCallOf(c: RequestContext): ContentCall {
 }
 
 /**
- * The parts of a `Call` that do not depend on the caller. Operations get the time from `now` and never read the clock of the
- * Worker.
+ * Returns the parts of a `Call` that do not depend on the caller. Operations get the time from `now` and never read the clock.
  */
 export function baseOf(c: RequestContext): Omit<Call, 'authority' | 'address'> {
   const { origin, host } = placeOf(c);
   return { env: c.env, origin, service: host, now: Date.now(), work: afterwards(c) };
 }
 
-/** The repository in the path. @throws Error if the path of the route names no repository, which is a bug of the route */
+/** Returns the repository in the path. @throws Error if the path of the route has none, which is a bug of the route */
 export function repositoryIn(c: RequestContext): RepositoryName {
   return set(c.get('repository'));
 }
 
-/** The webhook in the path. @throws Error if the path of the route names no webhook, which is a bug of the route */
+/** Returns the webhook in the path. @throws Error if the path of the route has none, which is a bug of the route */
 export function webhookIn(c: RequestContext): Subscription {
   return set(c.get('webhook'));
 }
@@ -110,7 +117,7 @@ function set<T>(value: T | undefined): T {
   return value;
 }
 
-/** True for a request of the ECR API. It shares its path with the first page of the console. */
+/** Returns true for a request of the ECR API. It has the same path as the home page of the web console. */
 export function isEcr({ req }: Pick<RequestContext, 'req'>): boolean {
   return req.method === 'POST' && req.path === '/' && req.header('x-amz-target') !== undefined;
 }

@@ -1,4 +1,4 @@
-/** Turns an error into a response. Its body has the form of distribution-spec, "Error Codes". */
+/** Turns an error into an HTTP response. The body has the form of distribution-spec, "Error Codes". */
 import { refusalOfFailure } from '../app/failures.ts';
 import { jsonBytes } from '../oci/json.ts';
 import { report } from '../telemetry.ts';
@@ -6,7 +6,7 @@ import type { Reason } from '../vocabulary/reasons.ts';
 import { type Particulars, Refusal } from '../vocabulary/refusal.ts';
 import { API, V2 } from './refusals.ts';
 
-/** The number of seconds after which a client may repeat a request that was refused with 429 or 503. */
+/** The default number of seconds after which a client may repeat a request that was refused with 429 or 503. */
 const RETRY_AFTER = '1';
 
 /** A refusal with additional HTTP headers. */
@@ -19,7 +19,7 @@ export class DoorRefusal extends Refusal {
   }
 }
 
-/** Returns the refusal that a client gets for an error. An error that is not a refusal is also logged. */
+/** Returns the refusal with which an error is answered. An error that is no refusal is also logged. */
 export function asRefusal(error: unknown, requestId: string): Refusal {
   if (error instanceof Refusal) return error;
   report('request.failed', { requestId, error });
@@ -28,11 +28,11 @@ export function asRefusal(error: unknown, requestId: string): Refusal {
 
 interface Additions {
   headers?: Record<string, string>;
-  /** The end of the message. */
+  /** A text at the end of the message. */
   hint?: string;
 }
 
-/** @param path the path of the request: the management API has codes of its own */
+/** @param path the path of the request. The management API and /v2 have different codes */
 export function errorResponse(refusal: Refusal, path: string, { headers: more = {}, hint = '' }: Additions = {}): Response {
   const { reason, detail } = refusal;
   const message = `${refusal.message}${hint}`;
@@ -40,13 +40,13 @@ export function errorResponse(refusal: Refusal, path: string, { headers: more = 
   const envelope = { errors: [bounded({ code, message, ...(detail === undefined ? {} : { detail }) })] };
   const body = new TextEncoder().encode(JSON.stringify(envelope));
   const headers = new Headers({ 'content-type': 'application/json; charset=utf-8', ...headersOf(refusal), ...more });
-  // Set for HEAD: the runtime sets the length only for bodies that are sent.
+  // The header is set here for HEAD, because the runtime sets the length only for bodies that are sent.
   headers.set('content-length', String(body.byteLength));
   if ((status === 503 || status === 429) && !headers.has('retry-after')) headers.set('retry-after', RETRY_AFTER);
   return new Response(body, { status, headers });
 }
 
-/** The reasons of refused deletions. The answer is a 405, which must have an Allow header (RFC 9110, 15.5.6). */
+/** The reasons of refused deletions. They are answered with 405, which must have an Allow header (RFC 9110, 15.5.6). */
 const READ_ONLY: readonly Reason[] = ['content-referenced', 'deletion-disabled'];
 
 function headersOf(refusal: Refusal): Record<string, string> {
@@ -59,7 +59,7 @@ function headersOf(refusal: Refusal): Record<string, string> {
   };
 }
 
-/** The maximum number of bytes of an error in the body. oras-go does not show errors of more than 8 KiB. */
+/** The maximum number of bytes of an error in the body. The client library oras-go does not show errors of more than 8 KiB. */
 const BODY_MAX_BYTES = 7 * 1024;
 const MESSAGE_MAX_BYTES = 2 * 1024;
 
@@ -69,7 +69,7 @@ interface Told {
   detail?: unknown;
 }
 
-/** Shortens the message, and shortens a list in `detail` to the items that fit. Any other long `detail` is left out. */
+/** Shortens the message, and a list in `detail` to the items that fit. Any other long `detail` is left out. */
 function bounded(told: Told): Told {
   const message = cut(told.message, MESSAGE_MAX_BYTES);
   const { code, detail } = told;

@@ -1,6 +1,6 @@
 /**
  * The guard of a route: a middleware that checks what `ROUTES` requires for the route. It runs before the body of the request
- * is read, and sets the variables that the handler needs: the caller's rights, and the repository or webhook in the path.
+ * is read. It sets the variables that the handler needs: the caller's rights, and the repository or webhook in the path.
  */
 import { createMiddleware } from 'hono/factory';
 import { admit, admitToContent, type Named } from '../app/admission.ts';
@@ -14,7 +14,7 @@ import type { AppEnv, RequestContext } from './context.ts';
 import { limitExpensiveReads, limitWrites } from './limits.ts';
 import { contentLength } from './params.ts';
 
-/** For each list under /v2, the approximate number of database rows that one request reads. */
+/** The approximate number of D1 rows that one request for each list under /v2 reads. */
 const LISTS: Record<string, number> = {
   '/v2/_catalog': 5000,
   '/v2/:name{.+}/tags/list': 500,
@@ -25,7 +25,7 @@ const STARTS = '/v2/:name{.+}/blobs/uploads';
 const UPLOADS = `${STARTS}/:upload`;
 const MANIFEST = '/v2/:name{.+}/manifests/:reference';
 
-/** @param path the pattern of the route */
+/** Returns the guard of a route. @param path the pattern of the route */
 export function guardOf(path: string, requirement: Exclude<Requirement, 'anyone'>) {
   const isContent = path === '/v2' || path.startsWith('/v2/');
   const guard = createMiddleware<AppEnv>(async function guard(c, next) {
@@ -44,7 +44,7 @@ export function guardOf(path: string, requirement: Exclude<Requirement, 'anyone'
       const admitted = await admit(arrivalOf(c), c.get('caller'), requirement as ManagementRequirement, named);
       c.set('authority', admitted.authority);
       if (admitted.webhook !== null) c.set('webhook', admitted.webhook);
-      // The operations of the API charge their own reads.
+      // Requests of the management API charge their reads in `operation`.
       if (!path.startsWith('/api/') && c.req.method === 'GET') await limitExpensiveReads(c);
     }
     await next();
@@ -65,7 +65,10 @@ function namedIn(c: RequestContext): Named {
   };
 }
 
-/** A second repository whose policy is loaded: `from` of a mount (end-11), or `repository` in a query of the management API. */
+/**
+ * Returns the second repository whose policy is loaded: `from` of a mount (end-11), or `repository` in a query of the
+ * management API.
+ */
 function sourceIn(c: RequestContext): RepositoryName | null {
   const isQuery = c.req.path.startsWith('/api/');
   const isMount = !isQuery && c.req.query('mount') !== undefined;
@@ -74,8 +77,8 @@ function sourceIn(c: RequestContext): RepositoryName | null {
 }
 
 /**
- * Describes the bytes of a blob that the request sends. `null` if the request sends no bytes of a blob, or if its digest is
- * missing or not valid.
+ * Describes the blob whose bytes the request sends. Returns `null` if the request sends no bytes of a blob, or if its digest is
+ * missing or invalid.
  */
 function incomingBlob(c: RequestContext, path: string): IncomingBlob | null {
   const { method } = c.req;
@@ -91,7 +94,10 @@ function mayAssume(c: RequestContext, path: string): boolean {
   return c.req.method === 'PUT' && path === MANIFEST;
 }
 
-/** The tag in the path. For a manifest that is pushed by its digest, the first `tag` parameter. `null` if there is none. */
+/**
+ * Returns the tag in the path. For a manifest that is pushed by its digest, returns the first `tag` parameter. Returns `null`
+ * if there is none.
+ */
 function tagIn(c: RequestContext): string | null {
   const reference = c.req.param('reference');
   if (reference === undefined) return c.req.param('tag') ?? null;

@@ -1,7 +1,7 @@
 /**
  * The page on which a user accepts an invitation. The token follows the `#` of the link, and browsers do not send that part. A
  * script reads the token, and sends it only when the user presses the button. So a mail scanner that opens the link does not
- * use up the invitation. Afterwards the page signs the user in with the key just made, which is sent in the body of a form.
+ * use up the invitation. Afterwards the page signs the user in with the new key, which is sent in the body of a form.
  */
 
 import { html, raw } from 'hono/html';
@@ -83,8 +83,8 @@ ${signIn()}
 }
 
 /**
- * The form that signs in. Its fields are for password managers, which offer to save them when the form is sent. The script
- * sends the form, since the policy of this page allows no form to lead away from it.
+ * The form that signs the user in. Password managers read its fields and offer to save them when the form is sent. The script
+ * sends the form, because the policy of this page (CSP) allows no form to navigate away.
  */
 function signIn() {
   return html`<form id="sign-in" method="post" action="/sign-in">
@@ -125,7 +125,10 @@ button:disabled { opacity: .6; cursor: progress; }
 @media (max-width: 30rem) { dd { flex-direction: column; } }
 `;
 
-/** The script moves the token from the address bar into the state of the history entry. A reload of the page still finds it. */
+/**
+ * The script moves the token from the address bar to the state of the history entry, so that it is still available after a
+ * reload.
+ */
 const SCRIPT = `
 'use strict';
 const $ = (id) => document.getElementById(id);

@@ -1,6 +1,6 @@
 /**
- * The static files of the console, and the documents about the API, under `npm start`. A Worker of the emulator serves them
- * from memory. On Cloudflare, Static Assets serve the same folder.
+ * Serves the static files of the web console and the documents about the management API under `npm start`. A Worker in the
+ * emulator serves them from memory. On Cloudflare, Static Assets serves the same folder.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { extname, join } from 'node:path';
@@ -13,7 +13,7 @@ const TYPES: Record<string, string> = {
   '.svg': 'image/svg+xml',
 };
 
-/** The files in the folders of a folder, by the path at which they are served. */
+/** Returns the files in the subfolders of a folder, by the path at which they are served. */
 export function readAssets(folder: string): Record<string, { type: string; text: string }> {
   const folders = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory());
   const paths = folders.flatMap(({ name }) => readdirSync(join(folder, name)).map((file) => `${name}/${file}`));
@@ -25,7 +25,7 @@ export function readAssets(folder: string): Record<string, { type: string; text:
   );
 }
 
-/** The source of a Worker that serves these files. Browsers keep them for a day, as the file `_headers` says. */
+/** Returns the source of a Worker that serves these files. Browsers cache them for a day, as the file `_headers` says. */
 export function assetsWorker(files: ReturnType<typeof readAssets>): string {
   return `const files = ${JSON.stringify(files)};
 export default {

@@ -1,11 +1,11 @@
 /**
- * `npm run deploy`: migrates the database and then deploys the Worker. In this order, new code never runs on an older schema.
- * The code that is still deployed during the migration also works on the newer schema. The first deployment has no database
- * yet. There the Worker is deployed first, because wrangler creates the database when it deploys the Worker.
+ * `npm run deploy`: first migrates the database and then deploys the Worker, so that new code never runs on an older schema.
+ * The code that is still deployed during the migration also works on the newer schema. At the first deployment there is no
+ * database yet. In this case the Worker is deployed first, because wrangler then creates the database.
  */
 import { spawnSync } from 'node:child_process';
 
-/** The text in the error message of wrangler (4.156) for a database that does not exist. */
+/** The text in wrangler's error message (version 4.156) for a database that does not exist. */
 const NO_DATABASE = "Couldn't find a D1 DB";
 
 function wrangler(...parameters: string[]): void {
@@ -14,7 +14,10 @@ function wrangler(...parameters: string[]): void {
   if (status !== 0) process.exit(status ?? 1);
 }
 
-/** True if the database exists. Ends the program if wrangler cannot tell, for example because the user is not logged in. */
+/**
+ * Returns true if the database exists. Ends the program if wrangler cannot find out, for example because the user is not logged
+ * in.
+ */
 function hasDatabase(): boolean {
   const { status, stdout, stderr } = spawnSync('wrangler', ['d1', 'info', 'DB', '--json'], {
     stdio: ['inherit', 'pipe', 'pipe'],

@@ -2,8 +2,8 @@
  * Reads wrangler.toml, so that `npm start` runs the registry with the queues, limits, schedule and runtime of a deployment.
  *
  * `npm start` does not use these parts of the file:
- * - The names of the Worker, the database and the bucket. They would be the names of data folders, and the data must survive a
- *   change of a name.
+ * - The names of the Worker, the database and the bucket. They would become names of data folders, and a change of a name would
+ *   lose the data.
  * - `[vars]`. Under `npm start`, settings are environment variables, and some have other defaults (`runtime.ts`).
  * - The limits in `NOT_LIMITED`. They protect users from each other, and a laptop has one user.
  * - The minutes of the schedule. The schedule runs as often as in a deployment, beginning at the start of the program.
@@ -34,14 +34,14 @@ export interface Deployment {
   /** The path of the Worker's entry file, relative to the root of the project. */
   main: string;
   compatibility: { compatibilityDate: string; compatibilityFlags: string[] };
-  /** The names of queues, by the names of the bindings that send to them. */
+  /** The names of queues, by the names of the bindings that send messages to them. */
   producers: Record<string, string>;
   consumers: Consumer[];
   limits: Record<string, RateLimit>;
   scheduleMinutes: number;
 }
 
-/** The part of wrangler.toml that is read. If an optional value is missing, the default of Cloudflare is used. */
+/** The part of wrangler.toml that is read. If an optional value is missing, Cloudflare's default applies. */
 interface Configuration {
   main: string;
   compatibility_date: string;
@@ -69,7 +69,7 @@ export function readDeployment(): Deployment {
   }
 }
 
-/** @param toml the text of wrangler.toml */
+/** Returns the deployment that wrangler.toml describes. @param toml the text of the file */
 export function deploymentOf(toml: string): Deployment {
   const { main, compatibility_date, compatibility_flags = [], triggers, queues = {}, ratelimits = [] } = configurationIn(toml);
   const limited = ratelimits.filter(({ name }) => !NOT_LIMITED.includes(name));
@@ -100,9 +100,9 @@ function configurationIn(toml: string): Configuration {
 }
 
 /**
- * The number of minutes between two runs of the schedule.
- * @param crons schedules that list minutes of every hour, like `7,17,27 * * * *`
- * @throws Error if there is no schedule of this form
+ * Returns the number of minutes between two runs of the schedule.
+ * @param crons cron expressions that list minutes of every hour, such as `7,17,27 * * * *`
+ * @throws Error if none has this form
  */
 function minutesBetween(crons: string[]): number {
   const minutes = crons.flatMap((cron) => /^([\d,]+) \* \* \* \*$/.exec(cron)?.[1]?.split(',') ?? []).map(Number);

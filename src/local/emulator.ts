@@ -1,6 +1,6 @@
 /**
  * Runs a Worker in the emulator (Miniflare), with D1 and R2 stored in a folder. The Worker listens on a socket of its own. So
- * requests do not pass through the emulator's entry Worker, which has a request log and development pages.
+ * requests do not pass through the emulator's entry Worker, which logs requests and has development pages.
  */
 import { join, resolve } from 'node:path';
 import { getCACertificates } from 'node:tls';
@@ -24,23 +24,26 @@ interface Emulation {
   dataDir: string;
   host: string;
   port: number;
-  /** The compatibility date and flags of the runtime. Default: those in wrangler.toml. */
+  /** The compatibility date and flags of the runtime. If absent, those in wrangler.toml are used. */
   compatibility?: Deployment['compatibility'];
-  /** Modules of the runtime that the Worker imports, besides `cloudflare:*`. */
+  /** Modules of the runtime that the Worker imports, in addition to `cloudflare:*`. */
   builtins?: string[];
   /** The values of the text bindings, by their names. */
   variables: Record<string, string>;
   limits?: Record<string, RateLimit>;
-  /** The names of queues, by the names of the bindings that send to them. Queues are in memory, and end with the process. */
+  /**
+   * The names of queues, by the names of the bindings that send messages to them. Queues are in memory, and are lost when the
+   * process ends.
+   */
   producers?: Record<string, string>;
   consumers?: Consumer[];
-  /** True if the Worker's `fetch` may reach this machine and its private network, for development. */
+  /** True if the Worker's `fetch` may access this machine and its private network. Only for development. */
   reachesPrivate?: boolean;
   /** Called after the runtime has ended unexpectedly and the emulator has started a new one. */
   restarted?: () => void;
   /** Migrates the database to the schema of the Worker. */
   prepare: (database: D1Database) => Promise<unknown>;
-  /** True if the socket may be opened before `prepare` has succeeded. Then the runtime starts only once. */
+  /** True if the socket may be opened before `prepare` has succeeded. The runtime then starts only once, which is faster. */
   openAtOnce?: boolean;
 }
 
@@ -61,10 +64,10 @@ export async function emulate(emulation: Emulation): Promise<Miniflare> {
 }
 
 /**
- * Options that close the emulator's own port. Every user of the machine can reach that port, and it would serve the objects of
- * the bucket without authentication. `upstream` adds a prefix to the path of every request, so that no request matches an
- * address of the emulator. The emulator then forwards the request to the first Worker, which answers 404. The emulator's own
- * calls to the runtime use a secret and are not affected. `enableDevRegistry: true` would open a debug port without
+ * Options that close the emulator's own port. Every user of the machine can connect to that port, and it would serve the
+ * objects of the bucket without authentication. `upstream` adds a prefix to the path of every request, so that no request
+ * matches a path of the emulator. The emulator then forwards the request to the first Worker, which answers 404. The emulator's
+ * own calls to the runtime use a secret and are not affected. `enableDevRegistry: true` would open a debug port without
  * authentication.
  */
 const CLOSED = { upstream: 'http://closed.invalid/closed/', enableDevRegistry: false, unsafeLocalExplorer: false };
@@ -135,9 +138,9 @@ const OUTSIDE = 'outside';
 const ASSETS = 'assets';
 
 /**
- * The addresses to which the runtime may not connect, even if workerd counts them as public. They come from the table that also
- * checks the addresses of webhooks. A NAT64 address is allowed if the IPv4 address in it is public, because a network without
- * IPv4 reaches all IPv4 hosts through NAT64.
+ * The addresses to which the runtime must not connect, even if workerd counts them as public. They come from the table with
+ * which addresses of webhooks are checked. A NAT64 address is allowed if the IPv4 address in it is public, because a network
+ * without IPv4 reaches all IPv4 hosts through NAT64.
  */
 const DENIED = [
   ...NOT_PUBLIC_IPV4.map(([range]) => range),
@@ -145,20 +148,20 @@ const DENIED = [
   ...NOT_PUBLIC_IPV6.map(([range]) => range).filter((range) => range !== NAT64),
 ];
 
-/** Maps an IPv4 range into NAT64: `10.0.0.0/8` becomes `64:ff9b::10.0.0.0/104`. */
+/** Converts an IPv4 range to the NAT64 range: `10.0.0.0/8` becomes `64:ff9b::10.0.0.0/104`. */
 function throughNat64(range: string): string {
   const [address, bits] = range.split('/');
   return `${NAT64.replace('/96', '')}${address}/${96 + Number(bits)}`;
 }
 
 /**
- * The Worker through which all outgoing requests of the registry pass. On Cloudflare a Worker cannot reach private addresses,
- * but in the emulator it could. The runtime checks the address when it connects, so a host name cannot resolve to another
- * address after the check.
+ * Returns the Worker through which all outgoing requests of the registry pass. On Cloudflare a Worker cannot reach private
+ * addresses, but in the emulator it could. The runtime checks the address when it connects, so a host name cannot resolve to
+ * another address after the check.
  */
 function outside(compatibility: Deployment['compatibility']) {
   const contents = 'export default { fetch: (request, env) => env.PUBLIC.fetch(request) }';
-  // On Windows the runtime finds no certificates by itself. The emulator does the same for its own connections.
+  // On Windows the runtime finds no certificates by itself. The emulator sets these options for its own connections, too.
   const trustedCertificates = getCACertificates(process.platform === 'win32' ? 'default' : 'extra');
   const tlsOptions = { trustBrowserCas: true, trustedCertificates };
   const network = { type: 'network' as const, allow: ['public', NAT64], deny: DENIED, tlsOptions };

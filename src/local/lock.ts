@@ -1,10 +1,10 @@
 /**
- * Makes the data folder private to the user who starts the registry, and allows only one registry for each data folder. The
- * folder contains the secret, the database and the layers. Without this, other users of the machine could read them without the
+ * Makes the data folder private to the user who starts the registry, and allows only one running registry for each data folder.
+ * The folder contains the secret, the database and the layers. If it were readable, other users of the machine could bypass the
  * access control of the registry.
  *
- * The lock is a listening socket. The operating system releases it whenever the process ends, so nobody has to remove a stale
- * lock. The socket is in the private part of the folder, where no other user can take or imitate it.
+ * The lock is a listening socket. The operating system releases it whenever the process ends, so there are no stale locks. The
+ * socket is in the private part of the folder, where no other user can take or imitate it.
  */
 import { createHash } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, realpathSync, rmSync, statSync, symlinkSync } from 'node:fs';
@@ -21,13 +21,14 @@ export async function lockFolder(dataDir: string): Promise<void> {
   const { path, remove } = socketPath(dataDir);
   process.once('exit', remove);
   if (await listens(path)) return;
-  // The socket belongs to a running process, which answers, or to a killed process, which does not.
+  // The path exists. If a running process owns the socket, it answers. If its process was killed, nothing answers and the file
+  // is removed.
   if (!(await answers(path))) rmSync(path, { force: true });
   if (await listens(path)) return;
   throw new StartError(`A registry is already running on ${dataDir}. Stop it first, or set DATA_DIR to another folder.`);
 }
 
-/** The path of the lock's socket. If the path is too long, it leads through a temporary symbolic link. */
+/** Returns the path of the lock's socket. If the path would be too long, a temporary symbolic link shortens it. */
 function socketPath(dataDir: string): { path: string; remove: () => void } {
   if (process.platform === 'win32') {
     const name = createHash('sha256').update(realpathSync(dataDir)).digest('hex').slice(0, 24);
@@ -42,7 +43,7 @@ function socketPath(dataDir: string): { path: string; remove: () => void } {
   return { path: join(link, 'd', 'lock'), remove: () => rmSync(link, { recursive: true, force: true }) };
 }
 
-/** Tries to listen on the socket until this process ends. False if the socket exists already. */
+/** Tries to listen on the socket until this process ends. Returns false if the socket exists already. */
 function listens(path: string): Promise<boolean> {
   return new Promise((resolve, reject) => {
     const server = createServer((socket) => socket.end());
@@ -72,9 +73,9 @@ const GROUP_AND_OTHERS = 0o077;
 const WRITABLE_BY_OTHERS = 0o002;
 
 /**
- * Creates the data folder if it is missing. Removes the permissions of the group and of others from its private entries: a copy
- * or an earlier version may have left such permissions. The mode of the folder itself stays, because it may contain other
- * files. Files that this process creates later are readable by their owner only.
+ * Creates the data folder if it is missing. Removes the permissions of the group and of others from its private entries,
+ * because a copy or an earlier version may have left such permissions. The mode of the folder itself is not changed, because it
+ * may contain other files. Files that this process creates later are readable only by their owner.
  * @throws StartError if another user owns the folder or one of its private entries, or if every user may write to it
  */
 export function claimFolder(dataDir: string): void {
@@ -90,7 +91,10 @@ export function claimFolder(dataDir: string): void {
   }
 }
 
-/** Checks that this user owns a file and that not every user may write to it. Does nothing on Windows. @throws StartError */
+/**
+ * Checks that this user owns a file and that not every user may write to it. Does nothing on Windows. @throws StartError if the
+ * check fails
+ */
 function requireOwn(path: string): void {
   if (process.platform === 'win32') return;
   const { uid, mode } = statSync(path);

@@ -1,10 +1,12 @@
-/** Prints the log lines of the runtime and the Worker in a form for people. */
+/** Prints the log lines of the runtime and of the Worker in a readable form. */
 
-/** The beginning of an error message of the runtime: the place in the runtime's source code, and the kind of the failure. */
+/** The beginning of an error message of the runtime: the position in the runtime's source code, and the kind of the failure. */
 const RUNTIME_FAILURE = /^(?:.*? = )?\S+\.(?:c\+\+|h|rs):\d+: (?:failed|disconnected|overloaded): /;
 const STACK = /;?\s*\bstack: (?:\S+@[0-9a-f]+\s*)+[\s\S]*$/;
 
-/** Removes the place in the source code and the stack from a message of the runtime. Does not change messages of the Worker. */
+/**
+ * Removes the position in the source code and the stack from a message of the runtime. Messages of the Worker are not changed.
+ */
 function plainMessage(message: string): string {
   const cut = message.replace(STACK, '');
   if (cut === message && !RUNTIME_FAILURE.test(message)) return message;

@@ -12,24 +12,24 @@ export interface Options {
   host: string;
   port: number;
   dataDir: string;
-  /** True if this start has created the secret, so that it is the first start on the data folder. */
+  /** True if this start has created the secret. Then this is the first start with this data folder. */
   first: boolean;
-  /** True if the environment has `REGISTRY_SECRET`. A secret in the data folder is not read then. */
+  /** True if the environment has `REGISTRY_SECRET`. The secret in the data folder is then not read. */
   givenSecret: boolean;
-  /** The settings of the Worker (`src/env.ts`) that the environment has, not parsed. */
+  /** The settings of the Worker (`src/env.ts`) in the environment, as unparsed text. */
   variables: Record<string, string>;
   secrets: Record<string, string> & { REGISTRY_SECRET: string };
-  /** The names in the environment that are probably misspelt settings. */
+  /** Names in the environment that are probably misspelt settings. */
   misspelt: Misspelt[];
 }
 
 interface Misspelt {
   name: string;
-  /** The setting that is probably meant. */
+  /** The setting that the user probably meant. */
   meant: string;
 }
 
-/** Reads the options. Creates the data folder and the secret if they are missing. @throws StartError for a wrong setting */
+/** Reads the options. Creates the data folder and the secret if they are missing. @throws StartError if a setting is invalid */
 export function readOptions(env: NodeJS.ProcessEnv): Options {
   return inWords(() => {
     const { port, host, dataDir: folder } = startSettings(env);
@@ -55,7 +55,7 @@ export function readSecrets(env: NodeJS.ProcessEnv): Options['secrets'] {
   });
 }
 
-/** Runs `read`, and turns an error in a setting into a `StartError`, whose message the terminal shows. */
+/** Runs `read`. Turns an error about a setting into a `StartError`, whose message is shown in the terminal. */
 function inWords<T>(read: () => T): T {
   try {
     return read();
@@ -64,7 +64,7 @@ function inWords<T>(read: () => T): T {
   }
 }
 
-/** Finds names that differ from a setting in a few letters. The other names of the environment belong to other programs. */
+/** Finds names in the environment that differ from a setting in a few letters. All other names belong to other programs. */
 function misspeltIn(env: NodeJS.ProcessEnv): Misspelt[] {
   const tables: Record<string, Setting> = { ...START_SETTINGS, ...SETTINGS, ...SECRETS };
   const names = Object.keys(tables).filter((name) => tables[name]?.where !== 'tests');
@@ -75,7 +75,7 @@ function misspeltIn(env: NodeJS.ProcessEnv): Misspelt[] {
   });
 }
 
-/** The settings of a table that the environment has, without those that only tests may change. */
+/** Returns the settings of a table that the environment has, without those that only tests may change. */
 function givenOf(env: NodeJS.ProcessEnv, table: Record<string, Setting>): Record<string, string> {
   const names = Object.keys(table).filter((name) => table[name]?.where !== 'tests');
   return Object.fromEntries(names.flatMap((name) => (env[name] ? [[name, env[name]]] : [])));

@@ -1,7 +1,7 @@
 /**
- * Ends a runtime process that an earlier start left running. The runtime is a separate process. If this process is killed, the
- * runtime continues to listen and to write to the data. Therefore its process id is saved in the data folder, and the next
- * start first ends that process.
+ * Ends a runtime process (workerd) that an earlier start left running. The runtime is a separate process. If this process is
+ * killed, the runtime continues to listen and to write data. Therefore its process id is saved in the data folder, and the next
+ * start ends that process first.
  */
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -17,13 +17,16 @@ interface Process {
   command: string;
 }
 
-/** Saves the process id of the runtime. To be called when the runtime has started, and again when it was replaced. */
+/** Saves the process id of the runtime. Must be called when the runtime has started, and again when it was replaced. */
 export function rememberRuntime(dataDir: string): void {
   const mine = processes().filter(({ parent, command }) => parent === process.pid && command.includes(RUNTIME));
   writeFileSync(fileIn(dataDir), mine.map(({ pid }) => `${pid}\n`).join(''));
 }
 
-/** Ends the runtime that an earlier start left. The caller holds the lock of the folder, so no running registry uses it. */
+/**
+ * Ends the runtime that an earlier start left running. The caller holds the lock of the folder, so no running registry uses
+ * that runtime.
+ */
 export async function endOrphan(dataDir: string): Promise<void> {
   const orphans = () => processes().filter(({ pid, command }) => known.includes(pid) && command.includes(RUNTIME));
   const known = rememberedIn(dataDir);
@@ -53,7 +56,7 @@ function fileIn(dataDir: string): string {
   return join(dataDir, 'runtime.pid');
 }
 
-/** All processes, according to POSIX `ps`. Without `ps` (Windows, a minimal container) the list is empty. */
+/** Returns all processes as listed by POSIX `ps`. Without `ps` (Windows, a minimal container), returns an empty list. */
 function processes(): Process[] {
   try {
     const lines = execFileSync('ps', ['-A', '-o', 'pid=,ppid=,args='], { encoding: 'utf8', maxBuffer: 16 * 1024 * 1024 }).split(

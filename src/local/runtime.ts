@@ -1,4 +1,4 @@
-/** Runs the registry in the emulator. Passes on the settings, migrates the database, and runs the schedule. */
+/** Runs the registry in the emulator: passes the settings on, migrates the database, and runs the schedule. */
 import type { D1Database } from '@cloudflare/workers-types';
 import type { Miniflare } from 'miniflare';
 import { settings } from '../env.ts';
@@ -12,7 +12,7 @@ import { StartError } from './start-error.ts';
 /** The name of the Worker, its database and its bucket. */
 const NAME = 'berth';
 
-/** The defaults that differ under `npm start`: background jobs have no daily budget, and the log is for people. */
+/** The defaults that differ under `npm start`: background jobs have no daily budget, and the log is readable text. */
 export const DEFAULTS = {
   LAYER_FILES_BYTES: String(256 * 1024 * 1024),
   BACKGROUND_ROWS_READ: '0',
@@ -38,7 +38,8 @@ export async function startRuntime(options: Options): Promise<Runtime> {
     variables: { ...DEFAULTS, ...variables, ...secrets },
     reachesPrivate: insecureIssuers || insecureWebhooks,
     prepare: (database) => upgrade(database, dataDir),
-    // An older database must be copied, and a newer one must be refused, before the Worker can write to it.
+    // An older database must be copied and a newer one refused before the Worker can write to it. So the socket is opened at
+    // once only for a new or current database.
     openAtOnce: await isNewOrCurrent(dataDir),
     restarted: () => {
       console.error('The runtime ended unexpectedly and was started again.');
@@ -75,7 +76,7 @@ async function upgrade(database: D1Database, dataDir: string): Promise<void> {
   }
 }
 
-/** Says where the copy of the database is, and how to go back to it. */
+/** Returns a text that says where the copy of the database is, and how to go back to it. */
 function wayBack(dataDir: string, copy: string): string {
   return `A copy of it as it was before is in ${copy}
 
@@ -94,9 +95,9 @@ function newerData(dataDir: string, { message }: NewerSchemaError): StartError {
 }
 
 /**
- * Runs the scheduled jobs at once and then every `minutes` minutes. The emulator does not run schedules by itself. The queues
- * are in memory and end with the process. Therefore lost messages are sent again at once (`@restart`) and every minute
- * (`@minute`).
+ * Runs the scheduled jobs at once and then every `minutes` minutes, because the emulator does not run schedules by itself.
+ * Queues are in memory and are lost when the process ends, so lost messages are sent again at once (`@restart`) and every
+ * minute (`@minute`).
  * @returns a function that stops the schedule
  */
 export function runSchedule(worker: Pick<Miniflare, 'getWorker'>, name: string, minutes: number): () => void {

@@ -1,7 +1,7 @@
 /**
- * Applies the numbered files of `migrations/` to a database. Each file is applied once, as one transaction. The names of
- * applied files are recorded in the table that `wrangler d1 migrations` also uses, so each of the two programs can continue the
- * work of the other.
+ * Applies the numbered files of `migrations/` to a database. Each file is applied once, in one transaction. The names of
+ * applied files are recorded in the table that `wrangler d1 migrations` also uses, so either program can continue the work of
+ * the other.
  */
 
 import { cpSync, existsSync, readdirSync, rmSync } from 'node:fs';
@@ -19,10 +19,10 @@ interface Migration {
   statements: string[];
 }
 
-/** The database was written by a newer version of Berth. Nothing was changed. */
+/** The error if the database was written by a newer version of Berth. Nothing was changed. */
 export class NewerSchemaError extends Error {}
 
-/** The statements of schema.sql, which is the result of all migrations. */
+/** Returns the statements of schema.sql, which is the result of all migrations. */
 export async function readSchema(): Promise<string[]> {
   return statementsOf(await readFile(new URL('schema.sql', ROOT), 'utf8'));
 }
@@ -45,10 +45,10 @@ function statementsOf(text: string): string[] {
 }
 
 /**
- * Applies the migrations that the database lacks. A migration and the record of its name are one batch. So if the process is
- * killed, either both are done or neither.
- * @param beforeFirst is called with the first missing migration before a database with data is changed
- * @returns the names of the migrations that were applied
+ * Applies the migrations that the database lacks. A migration and the record of its name are one batch, so if the process is
+ * killed, either both are stored or neither is.
+ * @param beforeFirst called with the name of the first missing migration, before a database with data is changed
+ * @returns the names of the applied migrations
  * @throws NewerSchemaError if the database has a migration that is not in the list
  */
 export async function migrate(
@@ -84,8 +84,8 @@ const RECORD = `CREATE TABLE IF NOT EXISTS d1_migrations (
 )`;
 
 /**
- * True if the database does not exist yet, or has exactly the migrations of this build. Reads the files of the emulator's
- * databases, so no runtime may be using them.
+ * Returns true if the database does not exist yet, or has exactly the migrations of this build. Reads the files of the
+ * emulator's databases, so no runtime may use them at the same time.
  */
 export async function isNewOrCurrent(dataDir: string): Promise<boolean> {
   const folder = join(databaseFolder(dataDir), 'miniflare-D1DatabaseObject');
@@ -94,7 +94,10 @@ export async function isNewOrCurrent(dataDir: string): Promise<boolean> {
   return files.every((name) => name === 'metadata.sqlite' || migrationsIn(join(folder, name)) === known);
 }
 
-/** The names of the applied migrations in a database file, in their order. `null` if the database has no such table. */
+/**
+ * Returns the names of the applied migrations in a database file, in order, or `null` if the database has no table of
+ * migrations.
+ */
 function migrationsIn(file: string): string | null {
   const database = new DatabaseSync(file, { readOnly: true });
   try {
@@ -107,11 +110,11 @@ function migrationsIn(file: string): string | null {
   }
 }
 
-/** The number of copies of the database that are kept. */
+/** The number of copies of the database to keep. */
 const KEPT = 2;
 
 /**
- * Copies the files of the database while nothing writes to them, and removes all but the newest copies.
+ * Copies the files of the database and removes all but the newest copies. Nothing may write to the database meanwhile.
  * @param before the name of the first migration that will be applied
  * @returns the folder of the copy
  */
@@ -126,8 +129,9 @@ export function copyDatabase(dataDir: string, before: string): string {
 }
 
 /**
- * The commands that put a copy in place of the database. They remove the files of the database first: a journal of the newer
- * database (`-wal`) would be applied to the older one. The aliases `rm` and `cp` of PowerShell understand them too.
+ * Returns the commands with which a user replaces the database by a copy. They remove the files of the database first, because
+ * a journal of the newer database (`-wal`) would be applied to the older one. PowerShell understands the commands too, because
+ * it has the aliases `rm` and `cp`.
  */
 export function restoreCommands(dataDir: string, copy: string): string {
   const folder = quoted(databaseFolder(dataDir));

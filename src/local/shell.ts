@@ -1,8 +1,8 @@
-/** Text for commands that are printed, to be pasted into a shell: PowerShell on Windows, a POSIX shell elsewhere. */
+/** Formats text for commands that a user can paste into a shell: PowerShell on Windows, a POSIX shell elsewhere. */
 
 export const IS_POWERSHELL = process.platform === 'win32';
 
-/** A word in single quotes. */
+/** Returns a word in single quotes. */
 export function quoted(word: string): string {
   return `'${word.replaceAll("'", IS_POWERSHELL ? "''" : "'\\''")}'`;
 }

@@ -1,12 +1,12 @@
 /**
  * The socket on which the registry listens, as a plugin of the emulator. The emulator's own direct sockets are not safe: they
  * take the address of the client from a header, `MF-CF-Blob`, and accept remote procedure calls from everybody who can connect.
- * This socket accepts only HTTP, and the runtime itself tells the address of the client.
+ * This socket accepts only HTTP, and the runtime itself determines the address of the client.
  */
 import type { Plugin } from 'miniflare';
 
 const NAME = 'berth-socket';
-/** The prefix of the name that the emulator gives to the service of a Worker. */
+/** The prefix of the name that the emulator gives to a Worker's service. */
 const WORKER_PREFIX = 'core:user:';
 
 interface Address {
@@ -14,7 +14,7 @@ interface Address {
   port: number;
 }
 
-/** A binding that opens the socket. The Worker does not see the binding. */
+/** Returns a binding that opens the socket. The Worker does not see the binding. */
 export function socketBinding(address: Address) {
   return {
     type: 'unsafe:socket' as const,

@@ -27,12 +27,13 @@ async function main(): Promise<void> {
       () => process.exit(1),
     );
   };
-  // The emulator's own signal handlers are removed: they end the process at once, and npm reports their exit code as an error.
+  // The emulator's own signal handlers are removed, because they end the process at once, and npm reports their exit code as an
+  // error.
   for (const signal of ['SIGINT', 'SIGTERM']) process.removeAllListeners(signal).on(signal, stop);
   console.log(await welcome(options));
 }
 
-/** Checks that the port is free, because the runtime's own error message is less clear. @throws StartError if it is not */
+/** @throws StartError if the port is not free. The runtime's own error message would be less clear */
 function requirePort({ host, port }: Options): Promise<void> {
   return new Promise((resolve, reject) => {
     const server = createServer();
@@ -44,7 +45,7 @@ function requirePort({ host, port }: Options): Promise<void> {
   });
 }
 
-/** Sends a request to the registry. @throws StartError with the message of the registry if it answers with a 5xx status */
+/** Sends a request to the registry. @throws StartError with the registry's message if the answer has a 5xx status */
 async function requireAnswer(options: Options): Promise<void> {
   const response = await fetch(`http://${addressOf(options)}/v2/`);
   if (response.status < 500) return;

@@ -1,4 +1,7 @@
-/** The text that `npm start` prints when the registry is ready: its addresses, the administrator's login, and a first push. */
+/**
+ * The text that `npm start` prints when the registry is ready: its addresses, the administrator's login, and the commands of a
+ * first push.
+ */
 import { networkInterfaces } from 'node:os';
 import { resolve } from 'node:path';
 import { administratorPassword } from '../auth/secrets.ts';
@@ -6,7 +9,7 @@ import { startSettings } from '../env.ts';
 import type { Options } from './options.ts';
 import { IS_POWERSHELL, quoted } from './shell.ts';
 
-/** The host and port at which this machine can reach the registry. */
+/** Returns the host and port at which this machine can connect to the registry. */
 export function addressOf({ host, port }: Pick<Options, 'host' | 'port'>): string {
   return hostAndPort(listensEverywhere(host) ? '127.0.0.1' : host, port);
 }
@@ -45,20 +48,20 @@ A first push, in another terminal in this folder:
 Ctrl-C ends it.`;
 }
 
-/** The command that prints the password. It sets `DATA_DIR` if another terminal would need that. */
+/** Returns the command that prints the password. It sets `DATA_DIR` if the command needs that in another terminal. */
 function passwordCommand({ dataDir }: Options): string {
   const command = 'npm run --silent password';
   if (dataDir === resolve(startSettings({}).dataDir)) return command;
   return IS_POWERSHELL ? `$env:DATA_DIR=${quoted(dataDir)}; ${command}` : `DATA_DIR=${quoted(dataDir)} ${command}`;
 }
 
-/** A warning about settings that are probably misspelt, because a setting that is not known has no effect. */
+/** Returns a warning about settings that are probably misspelt, because an unknown setting has no effect. */
 function spelling({ misspelt }: Options): string {
   const lines = misspelt.map(({ name, meant }) => `\nWarning: there is no setting ${name}: did you mean ${meant}?\n`);
   return lines.join('');
 }
 
-/** A warning that other machines can connect without TLS. Empty if only this machine can connect. */
+/** Returns a warning that other machines can connect without TLS, or the empty string if only this machine can connect. */
 function exposure({ host, port }: Options): string {
   if (isLoopback(host)) return '';
   const reachable = listensEverywhere(host) ? ownAddresses(host) : [host];
@@ -77,7 +80,7 @@ function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || host.startsWith('127.');
 }
 
-/** The addresses of this machine that other machines can reach: IPv4 for `0.0.0.0`, IPv4 and IPv6 for `::`. */
+/** Returns the addresses of this machine to which other machines can connect: IPv4 for `0.0.0.0`, IPv4 and IPv6 for `::`. */
 function ownAddresses(host: string): string[] {
   const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
   return all

@@ -1,4 +1,4 @@
-/** Changes of a webhook. A field that the request leaves out is not changed. */
+/** Changes a webhook. In the code, a webhook is called a subscription. */
 import type { Vars } from '../env.ts';
 import { type Database, newBatch, withRetries } from '../events/batch.ts';
 import { type Actor, aboutOf } from '../events/event.ts';
@@ -24,17 +24,17 @@ interface SubscriptionChange extends WantedFilter {
   url?: string | undefined;
   headers?: Record<string, string> | undefined;
   format?: FormatName | undefined;
-  /** True also resets the count of failures, so that the next delivery is sent at once. */
+  /** True to enable the webhook. This also resets its count of failures, so that the next delivery is sent at once. */
   enabled?: boolean | undefined;
-  /** The scheme and host under which clients reach the registry. */
+  /** The scheme and host of the registry as clients see them. */
   origin: string;
-  /** The scheme and host that the request was sent to, if they differ from `origin`. */
+  /** The scheme and host to which the request was sent, if they differ from `origin`. */
   requestOrigin?: string | undefined;
 }
 
 /**
- * The fields whose changes the event of a change contains. An endpoint can contain secrets, so the event only says that it was
- * replaced.
+ * The fields whose old and new values the event of a change contains. The URL and the headers may contain secrets, so of them
+ * the event only says that they were replaced.
  */
 const CHANGES = changesIn([
   ['description', 'description', `coalesce(:said ->> 'description', description)`],
@@ -44,14 +44,14 @@ const CHANGES = changesIn([
   ['endpoint', 'NULL', `:said ->> 'endpoint'`],
 ]);
 
-/** The maximum number of attempts of a change. Of several changes at the same time, one succeeds in each round. */
+/** The maximum number of attempts of a change. Of several concurrent changes, one succeeds in each round. */
 const TRIES_MAX = 20;
 
 /**
- * Changes a webhook. If all fields have the wanted values already, nothing is written.
+ * Changes a webhook. If all fields have the given values already, nothing is written.
  * @param ifVersion the version that the webhook must have, or `null` for any version
  * @throws request-invalid if the endpoint or the filter is not allowed; conflict if the stored endpoint cannot be decrypted;
- *   not-found, version-mismatch
+ * not-found, version-mismatch
  */
 export async function changeSubscription(
   env: Stores,
@@ -62,7 +62,7 @@ export async function changeSubscription(
   if (ifVersion !== null && ifVersion !== subscription.version) throw new Refusal('version-mismatch');
   let current: Subscription | null = subscription;
   // The new row depends on the stored values of the fields that the request leaves out. So if another request changed the
-  // webhook in between, the row is read again and the change is computed anew.
+  // webhook in between, the row is read again and the change is computed again.
   return withRetries(async () => {
     const before = current ?? (await getSubscription(env, subscription.id));
     current = null;
@@ -115,8 +115,8 @@ async function change(
 }
 
 /**
- * Returns the new endpoint. If the URL gets another scheme, host or port, the stored headers are dropped, because they can be a
- * credential for the previous host.
+ * Returns the new endpoint (URL and headers). If the URL gets another scheme, host or port, the stored headers are removed,
+ * because they may contain a credential for the previous host.
  * @throws conflict if the stored URL is needed and cannot be decrypted
  */
 async function mergedEndpoint(env: Secrets, { id, endpoint }: Subscription, wanted: SubscriptionChange): Promise<Endpoint> {
@@ -140,8 +140,8 @@ interface Decided {
 }
 
 /**
- * Returns true if the change must be written. This is always so for an endpoint, because the stored endpoint can be encrypted
- * with the previous secret of the registry.
+ * Returns true if the change must be written. An endpoint is always written, because the stored one may be encrypted with the
+ * previous secret of the registry.
  */
 function differs(before: Subscription, { description, endpoint, filter, format, enabled }: Decided): boolean {
   const isEnabled = before.disabled === null;

@@ -1,7 +1,7 @@
 /**
- * Rules for the endpoint, the filter and the number of webhooks. The owner of a webhook chooses its custom headers, such as
- * `Authorization`. These must not change the destination of a delivery, the meaning of its body, its apparent sender, or its
- * signature.
+ * Rules for the endpoint, the filter and the number of webhooks. The owner of a webhook chooses custom headers, such as
+ * `Authorization`. Custom headers must not change the destination of a delivery, the meaning of its body, its apparent sender,
+ * or its signature.
  */
 import { settings, type Vars } from '../env.ts';
 import type { Batch, Database } from '../events/batch.ts';
@@ -15,9 +15,9 @@ import { defaultTypes, type Filter, ownerOf, type Scope } from './filter.ts';
 import { FORMATS } from './formats/all.ts';
 
 /**
- * Refuses an endpoint whose URL or headers are not allowed. The message contains no part of the endpoint that can be secret.
- * @param origins the addresses of the registry. A webhook must not call the registry itself
- * @throws request-invalid
+ * @param origins the origins of the registry. A webhook must not call the registry itself
+ * @throws request-invalid if the URL or a header is not allowed. The message contains no part of the endpoint that may be
+ * secret
  */
 export function checkEndpoint(env: Vars, { url, headers }: Endpoint, origins: readonly string[]): void {
   const ofUrl = refusalOfUrl(env, url, origins);
@@ -27,9 +27,9 @@ export function checkEndpoint(env: Vars, { url, headers }: Endpoint, origins: re
 }
 
 /**
- * Returns a message that says why the URL of a webhook is not allowed, or `null` if it is allowed. The message names the
- * setting that would allow it, for the first trial on one machine. Without the setting every port of `127.0.0.1` counts as the
- * registry. The message does not say so, since another port is another program.
+ * Returns a message that says why the URL of a webhook is not allowed, or `null` if it is allowed. If a setting for development
+ * would allow it, the message names the setting. With such a setting only the registry's own port is refused; without it, every
+ * port of `127.0.0.1` counts as the registry, and the message must not say so, because another port belongs to another program.
  */
 export function refusalOfUrl(env: Vars, url: string, origins: readonly string[]): string | null {
   const { insecureWebhooks: insecure } = settings(env);
@@ -41,9 +41,9 @@ export function refusalOfUrl(env: Vars, url: string, origins: readonly string[])
   return `${ofHost}. For development, INSECURE_WEBHOOKS=on allows plain http and private addresses`;
 }
 
-/** The filter in a request. A field that is left out is not changed. A field that is `null` does not filter. */
+/** The filter in a request. A field that is left out is not changed. A field that is `null` does not restrict the events. */
 export interface WantedFilter {
-  /** The types of events. Unlike in other fields, `null` means the default types of the format. */
+  /** The event types. Unlike in the other fields, `null` means the default types of the format. */
   types?: Filter['types'] | undefined;
   repositories?: string[] | null | undefined;
   tags?: string[] | null | undefined;
@@ -77,8 +77,8 @@ export function filterOf(
 }
 
 /**
- * Returns the types in the order of the closed list, so that equal filters are stored as equal texts. `webhook.test` is left
- * out, because a test is sent only on request.
+ * Returns the types in the order of the closed list, so that equal filters are stored as equal texts. Leaves out
+ * `webhook.test`, because a test is sent only on request.
  */
 function ordered(types: NonNullable<Filter['types']>): NonNullable<Filter['types']> {
   if (types.includes(EVERY_TYPE)) return [EVERY_TYPE];
@@ -92,15 +92,15 @@ export const SUBSCRIPTIONS_OF_OWNER_MAX = 200;
 
 const IS_STORED = 'EXISTS (SELECT 1 FROM subscriptions WHERE id = :id AND last_event IS NULL)';
 const COUNT_IN_SCOPE = '(SELECT count(*) FROM subscriptions WHERE scope = :scope AND last_event IS NULL)';
-/** SQL: the webhooks of `:owner`. */
+/** SQL expression: the number of webhooks of `:owner`. */
 export const COUNT_OF_OWNER = `(
   (SELECT count(*) FROM subscriptions WHERE scope = 'organization:' || :owner AND last_event IS NULL)
   + (SELECT count(*) FROM subscriptions
       WHERE scope >= 'repository:' || :owner || '/' AND scope < 'repository:' || :owner || '0' AND last_event IS NULL))`;
 
 /**
- * Refuses the batch with `limit-reached` if it would create one webhook too many. A webhook with this id that exists already is
- * not counted again.
+ * Adds a precondition to the batch: one more webhook stays within the limits. Otherwise the batch fails with `limit-reached`.
+ * If a webhook with this id exists already, it holds.
  */
 export function requireRoomForWebhook(batch: Batch, env: Database, id: string, scope: Scope): void {
   const owner = ownerOf(scope);
@@ -122,11 +122,11 @@ const MAX_HEADERS = 20;
 const NAME_MAX_LENGTH = 100;
 const VALUE_MAX_LENGTH = 2000;
 
-/** The name of a header: a token (RFC 9110, section 5.6.2). */
+/** The grammar of a header name: a token (RFC 9110, section 5.6.2). */
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 /**
- * The value of a header: visible ASCII, with spaces and tabs in between. RFC 9110, section 5.5, allows more characters, but
- * receivers treat those differently.
+ * The grammar of a header value: visible ASCII, with spaces and tabs in between. RFC 9110, section 5.5, allows more characters,
+ * but receivers handle those differently.
  */
 const VALUE = /^(?:[!-~](?:[\t -~]*[!-~])?)?$/;
 
@@ -135,7 +135,7 @@ const REFUSED = new Set([
   // Headers for routing and framing. They belong to the connection, not to the message (RFC 9110, section 7.6.1; RFC 9112).
   ...['host', 'content-length', 'transfer-encoding', 'connection', 'keep-alive', 'proxy-', 'te', 'trailer', 'upgrade'],
   ...['expect', 'http2-settings', 'max-forwards', 'early-data', 'alt-used', 'alt-svc'],
-  // Headers that describe or negotiate the content, or override the method. The format of the webhook decides about these.
+  // Headers that describe or negotiate the content, or override the method. The payload format of the webhook determines these.
   ...['content-', 'accept-encoding', 'accept-charset', 'range', 'if-', 'date', 'user-agent'],
   ...['x-http-method', 'x-http-method-override', 'x-method-override', 'x-original-', 'x-rewrite-'],
   // Headers that name the sender. Proxies set them, and the servers behind a proxy trust them.
@@ -153,8 +153,8 @@ const REFUSED = new Set([
 ]);
 
 /**
- * Returns a message about the first header that is not allowed, or `null` if all are allowed. The message contains no value of
- * a header, because a value can be secret.
+ * Returns a message about the first header that is not allowed, or `null` if all are allowed. The message contains no header
+ * value, because values may be secret.
  */
 export function refusalOfHeaders(headers: Record<string, string>): string | null {
   const entries = Object.entries(headers);
@@ -176,8 +176,8 @@ function refusalOfName(name: string): string | null {
 }
 
 /**
- * Returns true if the name of a header is refused. An underscore counts as a hyphen, because CGI does not distinguish them
- * (RFC 3875, section 4.1.18).
+ * Returns true if the header is not allowed. An underscore counts as a hyphen, because CGI does not distinguish them (RFC 3875,
+ * section 4.1.18).
  */
 function isRefused(given: string): boolean {
   const name = given.toLowerCase().replaceAll('_', '-');

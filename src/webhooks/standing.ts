@@ -1,7 +1,7 @@
 /**
- * Checks that the owner of a webhook may still administer the scope of the webhook. If the owner left, was disabled or lost the
- * right, the webhook is disabled, and an event records this. The check is made after events that can take away the right, and
- * from time to time while the webhook is used.
+ * Checks that the owner of a webhook may still administer its scope. If the owner left, was disabled or lost the right, the
+ * webhook is disabled, and an event records this. The check is made after events that can take away the right, and from time to
+ * time while the webhook is used.
  */
 import { type Batch, type Database, newBatch } from '../events/batch.ts';
 import { aboutOf, isAboutRepository, REGISTRY, type RecordedEvent } from '../events/event.ts';
@@ -12,11 +12,11 @@ import { type Subscription, type SubscriptionRow, subscriptionOf } from './subsc
 interface Question {
   /** The subject whose right is checked, for example `user:alice`, `robot:acme/ci` or `ci:acme/deploy`. */
   subject: string;
-  /** What the right is about: the name of a repository, `organization:acme`, or empty for the registry itself. */
+  /** What the right is about: the name of a repository, `organization:acme`, or the empty string for the registry itself. */
   about: string;
 }
 
-/** Returns, for each question, true if the subject has the right to administer at present. `app/` implements this function. */
+/** Returns, for each question, whether the subject has the right to administer now. `app/` implements this function. */
 export type Standing = (questions: readonly Question[]) => Promise<boolean[]>;
 
 /** The value of `disabled` for a webhook whose owner has lost the right. */
@@ -32,7 +32,9 @@ function mayTakeRights({ type }: Pick<RecordedEvent, 'type'>): boolean {
   return ABOUT_RIGHTS.test(type);
 }
 
-/** Disables the webhooks whose owners lost their right by one of the events. @returns the ids of the disabled webhooks */
+/**
+ * Disables the webhooks whose owners lost their right because of one of the events. @returns the ids of the disabled webhooks
+ */
 export async function reviewAfter(
   env: Database,
   events: readonly RecordedEvent[],
@@ -42,14 +44,15 @@ export async function reviewAfter(
   if (changes.length === 0) return new Set();
   const people = changes.flatMap(({ target }) => [target.user, target.subject]).filter(isHolder);
   const repositories = changes.filter(({ about }) => isAboutRepository(about)).map(({ about }) => `repository:${about}`);
-  // Every member of a team has its rights, so a change of the team concerns all webhooks of the organization's repositories.
+  // A team gives its rights to all its members. So after a change of a team, all webhooks of the organization's repositories
+  // are checked.
   const teams = changes.flatMap(({ target }) => (typeof target.subject === 'string' ? teamsOf(target.subject) : []));
   return reviewOf(env, { people, repositories, organizations: teams }, standing);
 }
 
 /**
- * Selects webhooks to check: by owner (`people`), by scope (`repositories`), or by the organization that the repository belongs
- * to (`organizations`, each in the form `repository:acme`).
+ * Selects webhooks to check: by owner (`people`), by scope (`repositories`), or by the organization of the repository
+ * (`organizations`, each in the form `repository:acme`).
  */
 export interface Affected {
   people: string[];
@@ -102,7 +105,10 @@ async function review(env: Database, subscriptions: readonly Subscription[], sta
   return new Set(lost.map(({ id }) => id));
 }
 
-/** Disables a webhook and records an event with the reason. Does nothing if the webhook is disabled or has ended already. */
+/**
+ * Adds statements to the batch that disable a webhook and record an event with the reason. They change nothing if the webhook
+ * is disabled or has ended already.
+ */
 export function disableSubscription(
   batch: Batch,
   { id, scope }: Pick<Subscription, 'id' | 'scope'>,
@@ -122,16 +128,16 @@ export function disableSubscription(
   });
 }
 
-/** The time after a check, in milliseconds, during which an isolate does not check the owner of the webhook again. */
+/** The number of milliseconds after a check during which an isolate does not check the owner of the webhook again. */
 const TRUSTED_MS = 10 * 60 * 1000;
-/** The maximum number of checks that an isolate remembers. */
+/** The maximum number of checks in the memory of an isolate. */
 const TRUSTED_MAX = 5000;
 /** The time of the last check, in milliseconds since the epoch, by the id of the webhook and its owner. */
 const trusted = new Map<string, number>();
 
 /**
- * Checks the webhooks whose owners this isolate has not checked for ten minutes, and remembers a successful check. It is needed
- * because some rights end without an event.
+ * Checks the webhooks whose owners this isolate has not checked for ten minutes. This is needed because some rights end without
+ * an event.
  * @param now milliseconds since the epoch
  * @returns the ids of the disabled webhooks
  */

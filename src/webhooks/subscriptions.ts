@@ -1,7 +1,7 @@
 /**
- * Subscriptions, which the API calls webhooks. A subscription says which events are sent to which URL, and in which format.
- * This module creates, lists and deletes subscriptions, and rotates their secrets. The schedule removes old deliveries and
- * ended subscriptions, in slices.
+ * Subscriptions, which users call webhooks. A subscription says which events are sent to which URL, and in which payload
+ * format. This module creates, lists and deletes subscriptions, and rotates their secrets. The cron job removes old deliveries
+ * and ended subscriptions, in slices. A subscription ends when its scope is deleted.
  */
 import type { Vars } from '../env.ts';
 import { type Batch, type Database, type Handle, newBatch } from '../events/batch.ts';
@@ -22,22 +22,25 @@ export interface Subscription extends Listener, Signer {
   description: string;
   /** The URL and headers, encrypted (`endpoint/sealing.ts`). */
   endpoint: string;
-  /** The registry's public address at the time when the webhook was created or last changed. */
+  /** The registry's origin at the time when the webhook was created or last changed. */
   origin: string;
   /** The reason why the webhook is disabled, or `null` if it is enabled. */
   disabled: string | null;
-  /** The number of failed attempts in a row. */
+  /** The number of failed deliveries in a row. */
   failures: number;
-  /** The time until which nothing is sent after too many failures, in seconds since the epoch. */
+  /** The time until which nothing is sent because of too many failures, in seconds since the epoch. */
   openUntil: number;
-  /** The webhook gets only events with greater ids than this, except in a replay. */
+  /**
+   * The id of the newest event when the webhook was created. The webhook receives only later events, except when old events are
+   * sent again.
+   */
   firstEvent: number;
-  /** The id of the last event that the webhook gets; 0 if the webhook was deleted; `null` if it has not ended. */
+  /** The id of the last event that the webhook receives; 0 if the webhook was deleted; `null` if it has not ended. */
   lastEvent: number | null;
   createdAt: number;
   createdBy: string;
   /**
-   * The subject that created the webhook, or that last set its endpoint or enabled it. The owner must have the right to
+   * The subject that created the webhook, last set its endpoint, or last enabled it. The owner must have the right to
    * administer the scope.
    */
   owner: string;
@@ -85,9 +88,9 @@ export interface NewSubscription extends WantedFilter {
   description: string;
   endpoint: Endpoint;
   format: FormatName;
-  /** The scheme and host under which clients reach the registry. */
+  /** The scheme and host of the registry as clients see them. */
   origin: string;
-  /** The scheme and host that the request was sent to, if they differ from `origin`. */
+  /** The scheme and host to which the request was sent, if they differ from `origin`. */
   requestOrigin?: string | undefined;
 }
 
@@ -95,15 +98,15 @@ interface Creation {
   by: Actor;
   /** The `Idempotency-Key` of the request, or `null` if it has none. */
   idempotency: string | null;
-  /** Adds the precondition that the repository or organization of the scope exists. */
+  /** Adds a precondition to the batch: the repository or organization of the scope exists. */
   requireScope: (batch: Batch) => void;
 }
 
 /**
- * Creates a webhook. The id is derived from the idempotency key, so a repeated request with the same key creates nothing and
+ * Creates a webhook. Its id is derived from the Idempotency-Key, so a repeated request with the same key creates nothing and
  * gets the same response.
- * @throws request-invalid if the endpoint or the filter is not allowed; limit-reached; the reasons of `requireScope`; conflict
- *   if the idempotency key was used for another request, or the webhook was changed since
+ * @throws request-invalid if the endpoint or the filter is not allowed; limit-reached; for the reasons of `requireScope`;
+ * conflict if the Idempotency-Key was used for another request, or the webhook was changed since
  */
 export async function createSubscription(
   env: Database & Secrets & Vars,
@@ -138,7 +141,7 @@ export async function createSubscription(
   const sent = JSON.stringify([description, filter, format, endpoint]);
   const same =
     row && JSON.stringify([row.description, JSON.parse(row.filter), row.format, await unseal(env, id, row.endpoint)]);
-  // After a rotation, the present secret is not the one that this request created. It must not be shown again.
+  // After a rotation, the present secret is not the one that this request created, so it must not be shown again.
   if (same !== sent || row?.generation !== 1) {
     const message =
       'this Idempotency-Key was used for another request, or the webhook was changed since. Nothing was created: send ' +
@@ -181,7 +184,8 @@ export async function listSubscriptions(env: Database, scope: Scope, { after, li
 }
 
 /**
- * Refuses the batch with `not-found` if the webhook does not exist, and with `version-mismatch` if it has another version.
+ * Adds preconditions to the batch: the webhook exists and has this version. Otherwise the batch fails with `not-found` or
+ * `version-mismatch`.
  * @param ifVersion the version that the webhook must have, or `null` for any version
  */
 export function requireWebhookVersion(batch: Batch, id: string, ifVersion: number | null): void {
@@ -191,8 +195,8 @@ export function requireWebhookVersion(batch: Batch, id: string, ifVersion: numbe
 }
 
 /**
- * Replaces the secret. For `overlap` seconds, deliveries are signed with the previous secret, too.
- * @throws not-found, version-mismatch
+ * Replaces the secret. For `overlap` seconds, deliveries are also signed with the previous secret. @throws not-found,
+ * version-mismatch
  */
 export async function rotateSecret(
   env: Database & Secrets,
@@ -227,8 +231,8 @@ function recordChange(
 }
 
 /**
- * Deletes a webhook. Deliveries that are waiting are not sent any more. The cron removes the rows later.
- * @throws not-found, version-mismatch
+ * Deletes a webhook. Pending deliveries are not sent any more. The cron job removes the rows later. @throws not-found,
+ * version-mismatch
  */
 export async function deleteSubscription(
   env: Database,
@@ -243,9 +247,9 @@ export async function deleteSubscription(
 }
 
 /**
- * Ends the webhooks of a scope, in the batch that deletes the repository or organization of the scope. The event of the
- * deletion must be recorded before in the batch: it is the last event that these webhooks get. A new repository or organization
- * of the same name does not have these webhooks.
+ * Adds a statement to the batch that deletes a repository or organization. It ends the webhooks of that scope. The batch must
+ * record the event of the deletion before: it is the last event that these webhooks receive. A new repository or organization
+ * with the same name does not have these webhooks.
  */
 export function endSubscriptions(batch: Batch, scope: Scope): void {
   batch.run(`UPDATE subscriptions SET last_event = ${NEWEST} WHERE scope = :scope AND last_event IS NULL`, { scope });
@@ -253,7 +257,7 @@ export function endSubscriptions(batch: Batch, scope: Scope): void {
 
 /**
  * Deletes up to `limit` deliveries that ended more than `days` ago. A delivery is never older than its event, so only
- * deliveries of older events are searched.
+ * deliveries of older events are read.
  */
 export async function expireDeliveries(env: Database, days: number, limit: number): Promise<void> {
   const seconds = days * 24 * 60 * 60;
@@ -267,9 +271,9 @@ export async function expireDeliveries(env: Database, days: number, limit: numbe
 }
 
 /**
- * Removes subscriptions that have ended, and up to `limit` of their deliveries. All deliveries of a deleted webhook are
- * removed. A webhook whose scope was deleted is removed after its last event was matched and its last delivery has ended.
- * @param cursor the id of the newest event that was matched
+ * Removes ended subscriptions, and up to `limit` of their deliveries. A deleted webhook is removed with all its deliveries. A
+ * webhook whose scope was deleted is removed once its last event is matched and its last delivery is done.
+ * @param cursor the id of the newest matched event
  */
 export async function removeEnded(env: Database, cursor: number, limit: number): Promise<void> {
   const isEnded = 's.last_event <= :cursor';

@@ -1,6 +1,6 @@
 /**
- * The webhooks of repositories in the trash. They stand in a table of their own, so nothing is delivered to them. Their secrets
- * are derived from their ids, and their endpoints stay encrypted.
+ * The webhooks of repositories in the trash. They are in a table of their own, so they receive no events. Their secrets are
+ * derived from their ids, and their endpoints stay encrypted.
  */
 import type { Batch, Handle, Results } from '../events/batch.ts';
 import { type Actor, aboutOf } from '../events/event.ts';
@@ -9,14 +9,13 @@ import { ownerOf, type Scope } from './filter.ts';
 import { COUNT_OF_OWNER, SUBSCRIPTIONS_OF_OWNER_MAX } from './rules.ts';
 import { endSubscriptions } from './subscriptions.ts';
 
-/** Columns that a webhook keeps in the trash. */
+/** The columns of a webhook that are kept in the trash. */
 const KEPT = `id, scope, description, endpoint, filter, format, origin, generation, previous_until, created_at, created_by,
   responsible`;
 
 /**
- * Adds the steps that copy the webhooks of a scope to the trash and end them.
- * @param entry the repository's entry in the trash
- * @returns their ids
+ * Adds statements to the batch that copy the webhooks of a scope to the trash and end them. @param entry the id of the
+ * repository's trash entry @returns a handle of the ids of the webhooks
  */
 export function trashSubscriptions(batch: Batch, scope: Scope, entry: number): Handle<{ id: string }> {
   const kept = batch.query<{ id: string }>(
@@ -29,20 +28,21 @@ export function trashSubscriptions(batch: Batch, scope: Scope, entry: number): H
   return kept;
 }
 
-/** The value of `disabled` of a restored webhook, unless it had been disabled before. */
+/** The value of `disabled` for a restored webhook, unless the webhook was disabled before. */
 const RESTORED = 'restored';
 
 export interface RestoredWebhooks {
-  /** Ids. */
+  /** The ids of the restored webhooks. */
   restored: string[];
-  /** Number of webhooks for which the owner has no room. They are lost. */
+  /** The number of webhooks that are lost, because they would exceed the limit of the owner. */
   notRestored: number;
 }
 
 /**
- * Adds the steps that restore the webhooks of a repository, all of them disabled: their receivers may be gone or belong to
- * somebody else by now. They hear later events only. Those beyond the owner's limit are left out.
- * @returns reads the outcome from the results of the batch
+ * Adds statements to the batch that restore the webhooks of a repository. All of them are disabled, because their receivers may
+ * be gone or belong to somebody else by now. They receive only later events. Webhooks that would exceed the owner's limit are
+ * left out.
+ * @returns a function that reads the outcome from the results of the batch
  */
 export function restoreSubscriptions(
   batch: Batch,
@@ -61,7 +61,7 @@ export function restoreSubscriptions(
       FROM (${chosen}) WHERE disabled IS NULL`,
     parameters,
   });
-  // A webhook that ended a moment ago still has its row, until its last delivery is made.
+  // The row of an ended webhook exists until its last delivery is done. In that case the row is updated instead of inserted.
   const restored = batch.query<{ id: string }>(
     `INSERT INTO subscriptions (first_event, version, disabled, ${KEPT})
      SELECT ${NEWEST}, version + 1, coalesce(disabled, '${RESTORED}'), ${KEPT} FROM (${chosen}) WHERE TRUE
@@ -84,7 +84,7 @@ export function restoreSubscriptions(
   });
 }
 
-/** Deletes the webhooks of a repository that leaves the trash. */
+/** Adds a statement to the batch that deletes the webhooks of a repository that is removed from the trash. */
 export function deleteTrashedSubscriptions(batch: Batch, entry: number): void {
   batch.run('DELETE FROM trashed_subscriptions WHERE repository_id = :entry', { entry });
 }

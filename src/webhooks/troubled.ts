@@ -3,23 +3,24 @@ import type { Database } from '../events/batch.ts';
 import { prepare } from '../events/sql.ts';
 import type { Scope } from './filter.ts';
 
-/** A webhook that sends nothing now. Times are seconds since the epoch. */
+/** A webhook that sends nothing at present. Times are in seconds since the epoch. */
 export interface TroubledWebhook {
   id: string;
   scope: Scope;
   description: string;
-  /** The reason why it is disabled, or `null` if it is paused. */
+  /** The reason why the webhook is disabled, or `null` if it is paused. */
   disabled: string | null;
-  /** The end of the pause. */
+  /** The time when the pause ends. */
   openUntil: number;
 }
 
-/** The maximum number of webhooks that one search looks at. */
+/** The maximum number of webhooks that one search reads. */
 const ROWS_MAX = 400;
 
 /**
  * Returns up to `limit` webhooks that send nothing.
- * @param within names of organizations and users: their webhooks and those of their repositories; `null` means all webhooks
+ * @param within names of organizations and users, to search only their webhooks and those of their repositories; `null` means
+ * all webhooks
  */
 export async function troubledWebhooks(
   env: Pick<Database, 'DB'>,

@@ -1,4 +1,4 @@
-/** The resources of the management API, in the order in which their routes are tried. */
+/** The routes of the management API, in the order in which they are tried. */
 
 import type { AppEnv } from '../context.ts';
 import type { Hono } from '../hono.ts';
@@ -24,7 +24,7 @@ import { users } from './users.ts';
 import { webhookDeliveries } from './webhook-deliveries.ts';
 import { webhooks } from './webhooks.ts';
 
-/** `repositories` must be the last: its `:name` matches any path, so the routes below a repository must be tried before it. */
+/** `repositories` must be the last: its `:name` matches any path, so all routes below a repository must be tried before. */
 export const api: Hono<AppEnv>[] = [
   me,
   users,

@@ -1,4 +1,7 @@
-/** Builds the answers of the management API. Caches may not store them: they describe people and rights, or hold secrets. */
+/**
+ * Builds the answers of the management API. Caches must not store them, because they describe people and rights or contain
+ * secrets.
+ */
 import type { Grants } from '../../app/organizations.ts';
 import type { Page } from '../../oci/page.ts';
 
@@ -11,7 +14,7 @@ export function answerNothing(): Response {
   return new Response(null, { status: 204 });
 }
 
-/** The ETag of a version (RFC 9110, section 8.8.3). */
+/** Returns the ETag of a version (RFC 9110, section 8.8.3). */
 function etagOf(version: number): string {
   return `"${version}"`;
 }
@@ -22,10 +25,10 @@ const ANSWER_MAX_BYTES = 1024 * 1024;
 const AROUND_BYTES = 4096;
 
 /**
- * Answers with a page of a list. The page is cut at 1 MiB of JSON, but the first item is always sent: the size of an item is
+ * Answers with a page of a list. The page is cut at 1 MiB of JSON, but the first item is always sent; the size of one item is
  * limited when it is stored.
- * @param next the cursor after the whole page; `null` at the end of the list
- * @param keyOf returns the cursor after an item. It is used if the page is cut
+ * @param next the cursor after the whole page, or `null` at the end of the list
+ * @param keyOf returns the cursor after an item. Used if the page is cut
  * @param beside further fields of the answer
  */
 export function answerItems<S>(
@@ -51,8 +54,8 @@ export function withinAnswer<S>(items: readonly S[]): S[] {
 }
 
 /**
- * Returns the JSON of the first items, as many as fit into 1 MiB, but at least one.
- * @param around the number of bytes of the rest of the answer
+ * Returns the JSON of the first items, as many as fit into 1 MiB, but at least one. @param around the number of bytes of the
+ * rest of the answer
  */
 function textsWithin(items: readonly unknown[], around: number): string[] {
   const encoder = new TextEncoder();
@@ -69,7 +72,7 @@ function textsWithin(items: readonly unknown[], around: number): string[] {
 
 /**
  * Answers with a page of a list.
- * @param shown converts an item to its JSON in the answer
+ * @param shown converts an item to the JSON of the answer
  * @param keyOf returns the cursor after an item
  */
 export function answerPage<T, S>({ items, more }: Page<T>, shown: (item: T) => S, keyOf: (shown: S) => string): Response {
@@ -87,7 +90,7 @@ export function timeOf(seconds: number): string {
   return new Date(seconds * 1000).toISOString();
 }
 
-/** The date of a day, as `YYYY-MM-DD`. @param day in days since the epoch */
+/** Returns the date of a day as `YYYY-MM-DD`. @param day in days since the epoch */
 export function dateOf(day: number): string {
   return timeOf(day * 24 * 60 * 60).slice(0, 'YYYY-MM-DD'.length);
 }
@@ -96,7 +99,7 @@ export function shownActor({ subject, key }: { subject: string; key?: string }):
   return { subject, key: key ?? null };
 }
 
-/** The part of a subject after the slash: `dev` of `team:acme/dev`. */
+/** Returns the part of a subject after the slash, for example `dev` for `team:acme/dev`. */
 export function lastPart(subject: string): string {
   return subject.slice(subject.indexOf('/') + 1);
 }

@@ -57,7 +57,7 @@ export const comments = new Hono<AppEnv>({ strict: false })
     return answerNothing();
   });
 
-/** The number of the comment in the path. @throws not-found */
+/** Returns the number of the comment in the path. @throws not-found if it is no number */
 function commentIn(c: RequestContext): number {
   const text = c.req.param('comment') ?? '';
   if (!/^[1-9]\d{0,14}$/.test(text)) throw new Refusal('not-found');

@@ -12,7 +12,7 @@ import { answer } from './answers.ts';
 import { operation } from './operation.ts';
 import { expectedPlan } from './params.ts';
 
-/** Rows that the deletion of a tag or an image writes. */
+/** The approximate number of D1 rows that deleting a tag or an image writes. */
 const ROWS_EACH = 10;
 
 export const deletions = new Hono<AppEnv>({ strict: false })
@@ -42,7 +42,7 @@ export const deletions = new Hono<AppEnv>({ strict: false })
     },
   );
 
-/** A text that cannot be a tag names nothing. @throws manifest-unknown */
+/** @throws manifest-unknown if the text is no valid tag, because no such tag can exist */
 function tagIn(c: RequestContext): Tag {
   const tag = c.req.param('tag') ?? '';
   if (isTag(tag)) return tag;

@@ -1,7 +1,8 @@
 /**
  * Routes of the documentation: the OpenAPI document of the management API, the same document as an HTML page, and the JSON
- * schema of events. `npm run reference` writes them (`reference/documents.ts`), and they are stored beside the static files of
- * the console. An isolate reads each document on the first request for it, and keeps it. Each document has an ETag.
+ * schema of events. `npm run reference` writes these documents (`reference/documents.ts`), and they are stored beside the
+ * static files of the web console. An isolate reads each document at the first request for it, and keeps it in memory. Each
+ * document has an ETag.
  */
 
 import { Refusal } from '../../vocabulary/refusal.ts';
@@ -10,23 +11,23 @@ import { Hono } from '../hono.ts';
 import { answerFixed, type Fixed, once, pageHeaders, styleSource } from '../page.ts';
 import { SAMPLE_ORIGIN } from './samples.ts';
 
-/** The time for which clients may cache the schema of events, in seconds. Only a new version of Berth changes the schema. */
+/** The number of seconds for which clients may cache the schema of events. Only a new version of Berth changes the schema. */
 const SCHEMA_MAX_AGE = 60 * 60;
 
-/** Addresses in commands for the shell. */
+/** Matches the registry's address in shell commands. */
 const IN_COMMANDS = new RegExp(`(?<=curl (?:-X [A-Z]+ )?)${SAMPLE_ORIGIN}\\S*`, 'g');
 
-/** Characters that a shell may take for something else in a word without quotes, such as the brackets of an IPv6 address. */
+/** Characters for which a word in a shell command must be quoted, such as the brackets of an IPv6 address. */
 const NEEDS_QUOTES = /[^\w@%+=:,./-]/;
 
-/** The document as it is stored. @throws storage-unavailable */
+/** Returns a stored document. @throws storage-unavailable */
 async function stored(c: RequestContext, name: string): Promise<string> {
   const file = await c.env.ASSETS?.fetch(new URL(`/reference/${name}`, SAMPLE_ORIGIN));
   if (!file?.ok) throw new Refusal('storage-unavailable');
   return file.text();
 }
 
-/** The document with the address of this registry in its examples. */
+/** Returns a document with the address of this registry in its examples. */
 async function ofThisRegistry(c: RequestContext, name: string): Promise<Fixed> {
   const origin = originOf(c);
   return await once(name, origin, async () => {

@@ -1,4 +1,4 @@
-/** Routes that list the tags of a repository, and read one tag or image. */
+/** Routes that list the tags and images of a repository, and read one tag or image. */
 
 import type * as z from 'zod';
 import { deleteImage } from '../../app/deletions.ts';
@@ -23,11 +23,14 @@ import { conditionIn } from '../params.ts';
 import { answer, answerItems, dateOf, shownActor, timeOf } from './answers.ts';
 import { operation } from './operation.ts';
 
-/** The approximate number of database rows that a page of tags reads. */
+/** The approximate number of D1 rows that a page of tags reads. */
 const PAGE_ROWS = 900;
-/** The same for a page of images, and for one image. */
+/** The approximate number of D1 rows that a page of images, or one image, reads. */
 const IMAGE_ROWS = 300;
-/** The same for a search that found less than a page. It has looked at all tags or images, or at as many as one request may. */
+/**
+ * The approximate number of D1 rows that a search reads if it found less than a page. It has then read all tags or images, or
+ * as many as one request may.
+ */
 const SEARCH_ROWS = 2000;
 const WHOLE_SEARCH_ROWS = 10_000;
 

@@ -23,7 +23,7 @@ export function shownKey({ id, name, owner, createdBy, madeWith, state, ...key }
   };
 }
 
-/** Answers with a new access key. No other answer contains the secret of the key. */
+/** Answers with a new access key. Only this answer contains the secret of the key. */
 export function answerCreatedKey(c: RequestContext, { key, warnings, secret }: CreatedKey): Response {
   const created = {
     key: shownKey(key),
@@ -35,7 +35,7 @@ export function answerCreatedKey(c: RequestContext, { key, warnings, secret }: C
   return answer(created, { status: 201, version: key.version });
 }
 
-/** The field `warnings` of an answer. It is left out if there are no warnings. */
+/** Returns the field `warnings` of an answer. It is left out if there are no warnings. */
 export function shownWarnings(warnings: string[]): { warnings?: string[] } {
   return warnings.length > 0 ? { warnings } : {};
 }

@@ -1,4 +1,7 @@
-/** Routes of garbage collection, the scrub, the consistency check and the budget of background jobs, for administrators. */
+/**
+ * Routes of garbage collection, the scrub job, the consistency check and the budget of background jobs. Only administrators may
+ * use them.
+ */
 
 import type * as z from 'zod';
 import {

@@ -1,4 +1,4 @@
-/** Routes about the caller's own account: its description, its invitations, its login passwords and its logins. */
+/** Routes about the caller's own account: its description, invitations, login passwords and logins. */
 
 import { accepts } from 'hono/accepts';
 import * as z from 'zod';
@@ -16,7 +16,7 @@ import { operation } from './operation.ts';
 import { shownInvitation } from './organizations.ts';
 import { organizationIn, pageQueryOf } from './params.ts';
 
-/** The user name in the suggested command. A login password works with any user name, and scripts for ECR use this one. */
+/** The user name in the suggested command. A login password is valid with any user name, and scripts for ECR use this one. */
 export const ANY_NAME = 'AWS';
 
 const JSON_TYPE = 'application/json';

@@ -19,11 +19,11 @@ const BODY_MAX_BYTES = 512 * 1024;
 export interface Operation {
   query?: z.ZodObject;
   body?: z.ZodType;
-  /** The approximate maximum of database rows that a request reads. If it is left out, the default for lists is charged. */
+  /** The approximate maximum of D1 rows that a request reads. If left out, the default for lists is charged. */
   rowsRead?: number;
-  /** The operation supports conditions: `If-Match` with an ETag, and `If-None-Match: *`. */
+  /** True if the operation supports conditions: `If-Match` with an ETag, and `If-None-Match: *`. */
   conditional?: true;
-  /** The operation supports an `Idempotency-Key`, with which a repeated request has no further effect. */
+  /** True if the operation supports an `Idempotency-Key`, with which a repeated request has no further effect. */
   repeatable?: true;
 }
 
@@ -31,12 +31,12 @@ type Parsed<T extends z.ZodType | undefined> = T extends z.ZodType ? z.output<T>
 
 /**
  * Returns a middleware that applies the rate limits, checks the query and the body, and sets the variables `query` and `body`.
- * @throws request-invalid with the fields that are wrong; rate-limited; daily-limit
+ * @throws request-invalid with the invalid fields; rate-limited; daily-limit
  */
 export function operation<const O extends Operation>(spec: O) {
   type Variables = { query: Parsed<O['query']>; body: Parsed<O['body']> };
   const check = createMiddleware<AppEnv & { Variables: Variables }>(async function check(c, next) {
-    // The guard of the route runs before and has set the account to charge.
+    // The guard of the route has run before, and has set the account to charge.
     if (c.req.method !== 'GET' && c.req.method !== 'HEAD') await limitWrites(c);
     else if (spec.query) await limitExpensiveReads(c, spec.rowsRead);
     c.set('query', (spec.query ? parse(spec.query, queryOf(c), 'query') : undefined) as Variables['query']);
@@ -60,7 +60,7 @@ function queryOf(c: RequestContext): Record<string, string> {
 
 const NOT_JSON = 'the body must be JSON, and the request must say so: Content-Type: application/json';
 
-/** The parsed body. A missing body counts as an empty object, but a PATCH without a body is refused. @throws request-invalid */
+/** Returns the parsed body. A missing body counts as an empty object, except in a PATCH request. @throws request-invalid */
 async function bodyOf(c: RequestContext): Promise<unknown> {
   const bytes = await readBody(c, BODY_MAX_BYTES);
   if (bytes.byteLength === 0) {

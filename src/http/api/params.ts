@@ -11,7 +11,7 @@ export function organizationIn(c: RequestContext): string {
   return parseName(c.req.param('organization') ?? '');
 }
 
-/** The subject of the team or robot in the path, like `team:acme/dev`. @throws request-invalid */
+/** Returns the subject of the team or robot in the path, for example `team:acme/dev`. @throws request-invalid */
 export function subjectIn(c: RequestContext, kind: 'team' | 'robot'): string {
   return `${kind}:${organizationIn(c)}/${parseName(c.req.param(kind) ?? '')}`;
 }
@@ -20,14 +20,16 @@ export function pageQueryOf(query: { n: number; last?: string | undefined }): Pa
   return { after: query.last ?? '', limit: query.n };
 }
 
-/** The time in seconds since the epoch. It is rounded up, because events are recorded with a precision of one second. */
+/**
+ * Returns the time in seconds since the epoch. It is rounded up, because events are recorded with a precision of one second.
+ */
 export function secondsOf(time: z.output<typeof instant>): number {
   return Math.ceil(Date.parse(time) / 1000);
 }
 
 /**
- * The version that the stored object must have. `If-Match` gives the version in its ETag. `If-None-Match: *` gives 0, which
- * means that the object must not exist. `null` if the request has no condition.
+ * Returns the version that the stored object must have. `If-Match` states the version in an ETag. `If-None-Match: *` means
+ * version 0: the object must not exist. Returns `null` if the request has no condition.
  * @throws version-mismatch if `If-Match` is not an ETag of this API
  */
 export function expectedVersion(c: RequestContext): number | null {
@@ -43,8 +45,8 @@ export function expectedVersion(c: RequestContext): number | null {
 }
 
 /**
- * Returns a function that is true for every ETag that the `If-Match` header lists (RFC 9110, section 13.1.1). `null` if the
- * header is missing or `*`.
+ * Returns a function that returns true for every ETag in the `If-Match` header (RFC 9110, section 13.1.1). Returns `null` if
+ * the header is missing or `*`.
  */
 export function expectedPlan(c: RequestContext): ((etag: string) => boolean) | null {
   const header = c.req.header('if-match');
@@ -54,9 +56,8 @@ export function expectedPlan(c: RequestContext): ((etag: string) => boolean) | n
 }
 
 /**
- * The value of the header Idempotency-Key (draft-ietf-httpapi-idempotency-key-header). The draft requires a quoted string, but
- * many clients send it without quotes. `null` if the header is missing.
- * @throws request-invalid
+ * Returns the value of the header Idempotency-Key (draft-ietf-httpapi-idempotency-key-header), or `null` if it is missing. The
+ * draft requires a quoted string, but many clients send it without quotes. @throws request-invalid
  */
 export function idempotencyKeyOf(c: RequestContext): string | null {
   const header = c.req.header('idempotency-key');

@@ -1,4 +1,4 @@
-/** Routes that read and save policies, and the route that explains a right. */
+/** Routes that read and save policies, and the route that explains why a caller has a right. */
 
 import * as z from 'zod';
 import { explain, getPolicy, type Policy, previewPolicy, savePolicy } from '../../app/policies.ts';

@@ -1,4 +1,4 @@
-/** The values in the examples of the documentation. The registry of the examples is `registry.example.com`. */
+/** The values in the examples of the documentation. The example registry is `registry.example.com`. */
 
 export const SAMPLE_ORIGIN = 'https://registry.example.com';
 export const SAMPLE_DIGEST = 'sha256:5b0bcabd1ed22e9fb1310cf6c2dec7cdef19f0ad69efa1f392e94a4333501270';

@@ -1,4 +1,4 @@
-/** Routes of tags: the history of a tag, the rollback of a tag, and the setting for immutable tags. */
+/** Routes of tags: the history of a tag, the rollback of a tag, and immutable tags. */
 
 import type * as z from 'zod';
 import {
@@ -65,7 +65,7 @@ export const tags = new Hono<AppEnv>({ strict: false })
     },
   );
 
-/** The tag in the path. @throws not-found if the text is not a valid tag, because it then has no history */
+/** Returns the tag in the path. @throws not-found if the text is not a valid tag, because such a tag has no history */
 function tagIn(c: RequestContext): Tag {
   const tag = c.req.param('tag') ?? '';
   if (!isTag(tag)) throw new Refusal('not-found');

@@ -69,14 +69,17 @@ export const trash = new Hono<AppEnv>({ strict: false })
     answerPurged((await purgeRepository(callOf(c), c.req.param('entry') ?? '')).name),
   );
 
-/** The tag in the path. @throws manifest-unknown if the text is not a valid tag, because it is then not in the trash */
+/**
+ * Returns the tag in the path. @throws manifest-unknown if the text is not a valid tag, because such a tag cannot be in the
+ * trash
+ */
 function tagIn(c: RequestContext): Tag {
   const tag = c.req.param('tag') ?? '';
   if (!isTag(tag)) throw notInTrash();
   return tag;
 }
 
-/** The digest in the path. @throws manifest-unknown if the text is not a valid digest */
+/** Returns the digest in the path. @throws manifest-unknown if the text is not a valid digest */
 function digestIn(c: RequestContext): Digest {
   const digest = c.req.param('digest') ?? '';
   if (!isDigest(digest)) throw notInTrash();

@@ -1,4 +1,4 @@
-/** Routes of the trust rules of an organization, and of those of the registry. */
+/** Routes of the trust rules of an organization, and of those of the whole registry. */
 
 import * as z from 'zod';
 import {
@@ -34,7 +34,7 @@ export const trustRules = new Hono<AppEnv>({ strict: false })
   .put(`${OF_ORGANIZATION}/:rule`, operation(SAVED), (c) => answerSaved(c, c.var.body))
   .delete(`${OF_ORGANIZATION}/:rule`, operation({ conditional: true }), (c) => removeRule(c));
 
-/** The organization in the path. An empty text on routes of the registry's own rules. */
+/** Returns the organization in the path, or the empty string on routes of the whole registry's rules. */
 function organizationIn(c: RequestContext): string {
   const organization = c.req.param('organization');
   return organization === undefined ? '' : parseName(organization);

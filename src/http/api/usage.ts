@@ -1,4 +1,4 @@
-/** Routes of the usage and the quotas of organizations and users, and of the number of pulls of images. */
+/** Routes of the storage usage and the quotas of organizations and users, and of the number of pulls of images. */
 
 import type * as z from 'zod';
 import {
@@ -103,12 +103,15 @@ function shownUsage(usageOf: Usage): z.output<typeof namespaceUsage> {
   return { ...rest, ...(staged > 0 ? { staged } : {}), percent: percentOf(usageOf), countedAt: countedTime(countedAt) };
 }
 
-/** @param at seconds since the epoch; 0: never */
+/** Returns the time of the count, or `null` if there was none. @param at in seconds since the epoch; 0 if there was none */
 function countedTime(at: number): string | null {
   return at === 0 ? null : timeOf(at);
 }
 
-/** The used part of the quota in percent, with one decimal. A quota of 0 is always used up. `null` if there is no quota. */
+/**
+ * Returns the used part of the quota in percent, with one decimal, or `null` if there is no quota. A quota of 0 is always used
+ * up.
+ */
 function percentOf({ bytes, staged, maxBytes }: { bytes: number; staged: number; maxBytes: number | null }): number | null {
   if (maxBytes === null) return null;
   return maxBytes === 0 ? 100 : Math.round(((bytes + staged) / maxBytes) * 1000) / 10;

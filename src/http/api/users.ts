@@ -103,7 +103,10 @@ function closed(message: string): Refusal {
   return new Refusal('request-invalid', { message });
 }
 
-/** The token proves that its bearer was invited, so the bearer may know what became of the invitation. */
+/**
+ * Returns the refusal of a used invitation. The token proves that its holder was invited, so the holder may know who used the
+ * invitation and when.
+ */
 function used({ name, at }: Used, registry: string): Refusal {
   const time = timeOf(at).replace('T', ' at ').slice(0, '2026-01-31 at 12:00'.length);
   return closed(
@@ -125,7 +128,7 @@ function shownUser({ name, subject, administrator: isAdministrator, disabled, jo
 }
 
 async function answerInvited(c: RequestContext, { user, invitation }: Invited, status: 200 | 201): Promise<Response> {
-  // Browsers do not send the part after the #, so the token appears in no log and in no Referer header.
+  // Browsers do not send the part of a URL after the `#`, so the token appears in no log and in no Referer header.
   const link = invitation && {
     url: `${originOf(c)}/join#${invitation.token}`,
     token: invitation.token,

@@ -1,4 +1,4 @@
-/** Routes that list and replay the deliveries of a webhook. */
+/** Routes that list the deliveries of a webhook and send them again. */
 
 import type * as z from 'zod';
 import {

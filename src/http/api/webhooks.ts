@@ -1,5 +1,5 @@
 /**
- * Routes of webhooks. Webhooks are created and listed under the registry, an organization or a repository. They are read,
+ * Routes of webhooks. Webhooks are created and listed below the registry, an organization or a repository. They are read,
  * changed, tested and deleted by their id. The routes of deliveries are in `webhook-deliveries.ts`.
  */
 
@@ -97,7 +97,7 @@ async function answerNew(c: RequestContext, scope: Scope, body: NewWebhook): Pro
   return answerCreated(await withFieldsIn('body', () => createWebhook(callOf(c), scope, body, options)), 201);
 }
 
-/** The origin that the request was sent to. It may differ from `PUBLIC_URL`. */
+/** Returns the origin to which the request was sent. It may differ from `PUBLIC_URL`. */
 function requestOriginOf(c: RequestContext): string {
   return new URL(c.req.url).origin;
 }
@@ -106,7 +106,7 @@ function answerWebhook(webhook: Webhook): Response {
   return answer(shownWebhook(webhook), { version: webhook.version });
 }
 
-/** Answers with a webhook and its new secret. No other answer contains the secret of the webhook. */
+/** Answers with a webhook and its new secret. Only this answer contains the secret. */
 function answerCreated({ webhook, secret }: CreatedWebhook, status: 200 | 201): Response {
   return answer({ webhook: shownWebhook(webhook), secret }, { status, version: webhook.version });
 }

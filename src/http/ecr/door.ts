@@ -1,6 +1,6 @@
 /**
- * The ECR API: `POST /` in the protocol AWS JSON 1.1. A header names the operation, the body is its input, and an access key
- * signs both. `operations.ts` has the table of operations.
+ * The ECR API: `POST /` in the protocol AWS JSON 1.1. A header names the operation, the body is its input, and the request is
+ * signed with an access key. `operations.ts` has the table of operations.
  */
 import type { Context, Next } from 'hono';
 import { loadCaller } from '../../app/authentication.ts';
@@ -20,13 +20,13 @@ import { checkedInput } from './validation.ts';
 
 const TARGET_PREFIX = 'AmazonEC2ContainerRegistry_V20150921.';
 
-/** The maximum number of bytes of a body, unless the operation has its own. */
+/** The maximum number of bytes of a body, unless the operation has a limit of its own. */
 const BODY_MAX_BYTES = 512 * 1024;
 
-/** What is known of a request when it is refused. */
+/** What is known about a request at the time when it is refused. */
 type Progress = Partial<Names>;
 
-/** Answers a request of the ECR API. Any other POST is refused by the next handler of this path. */
+/** Answers a request of the ECR API. Any other POST request is refused by the next handler of this path. */
 export async function answerEcr(c: Context<AppEnv>, next: Next): Promise<Response | undefined> {
   if (!isEcr(c)) {
     await next();
@@ -44,7 +44,7 @@ export async function answerEcr(c: Context<AppEnv>, next: Next): Promise<Respons
   }
 }
 
-/** Answers a refusal, also one that came before the operation was known. */
+/** Answers with a refusal, even if the operation is not known yet. */
 export function refuseEcr(c: Context<AppEnv>, refusal: Refusal, progress: Progress = {}): Response {
   const names = { registryId: '', operation: '', caller: '', ...progress };
   return sendError(c, ecrErrorOf(refusal, names));
@@ -80,7 +80,7 @@ function operationIn(c: RequestContext): [name: string, operation: EcrOperation]
   throw new EcrError('UnknownOperation', 'the header X-Amz-Target names no operation of this API');
 }
 
-/** Verifies the signature. A second credential in the request would make it unclear who the caller is, so it is refused. */
+/** Verifies the signature. A second credential in the request is refused, because it would be unclear who the caller is. */
 async function signerOf(c: RequestContext, body: Uint8Array) {
   if (c.req.header('cookie') !== undefined)
     throw new EcrError('IncompleteSignature', 'a signed request must have no cookie: nothing was done');
@@ -117,7 +117,7 @@ function inputIn(operation: EcrOperation, body: Uint8Array): unknown {
   return checkedInput(operation.input, withoutNulls(value));
 }
 
-/** Leaves out the members that are null. AWS reads them as absent. */
+/** Returns the value without members that are null. AWS treats them as absent. */
 function withoutNulls(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(withoutNulls);
   if (typeof value !== 'object' || value === null) return value;
@@ -126,7 +126,7 @@ function withoutNulls(value: unknown): unknown {
   );
 }
 
-/** The repositories that an input names, so that their policies are read together with the caller's rights. */
+/** Returns the repositories in an input, so that their policies are read together with the caller's rights. */
 function repositoriesIn(input: unknown): string[] {
   const { repositoryName, repositoryNames, resourceArn } = input as Record<string, unknown>;
   const inArn = typeof resourceArn === 'string' ? [resourceArn.replace(/^.*:repository\//, '')] : [];
@@ -139,7 +139,7 @@ function registryIdIn(input: unknown): string | null {
   return typeof registryId === 'string' ? registryId : null;
 }
 
-/** A registry of another number has no repository here. */
+/** Returns the error for an input with the id of another registry, which has no repository here. */
 function foreignRegistry({ repository, registryId }: Progress): Error {
   if (repository !== undefined) return new Refusal('repository-unknown');
   return new EcrError('InvalidParameter', `this registry does not have the id '${registryId}'`);
@@ -150,7 +150,7 @@ async function limit(c: RequestContext, { cost }: EcrOperation): Promise<void> {
   if (cost === 'list') await limitExpensiveReads(c);
 }
 
-/** Runs an operation, and gives its refusals the types that its row names. */
+/** Runs an operation. A refusal gets the error type that the operation's row defines for its reason. */
 async function withTypes(operation: EcrOperation, progress: Progress, work: () => Promise<object> | object): Promise<object> {
   try {
     return await work();

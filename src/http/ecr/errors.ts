@@ -1,16 +1,16 @@
 /**
- * Errors of the ECR API. They have the status 400, or 500 if a repetition can help, and the body
- * `{"__type": "…Exception", "message": "…"}` (AWS JSON 1.1). Programs compare the type, and some of them the message.
+ * Errors of the ECR API. They have the status 400, or 500 if a repetition can help, and the body `{"__type": "…Exception",
+ * "message": "…"}` (AWS JSON 1.1). Programs compare the type, and some also the message.
  */
 import type { Reason } from '../../vocabulary/reasons.ts';
 import type { Refusal } from '../../vocabulary/refusal.ts';
 
-/** An error with a type of the ECR API. `fields` are the further fields of its body. */
+/** An error with a type of the ECR API. `fields` are further fields of the body. */
 export class EcrError extends Error {
   readonly type: string;
   readonly fields: Readonly<Record<string, unknown>>;
 
-  /** @param type the name of the type without the ending `Exception` */
+  /** @param type the type without the ending `Exception` */
   constructor(type: string, message: string, fields: Readonly<Record<string, unknown>> = {}) {
     super(message);
     this.type = `${type}Exception`;
@@ -18,7 +18,7 @@ export class EcrError extends Error {
   }
 }
 
-/** The type of the error for each reason of a refusal, without the ending `Exception`. */
+/** The error type for each reason of a refusal, without the ending `Exception`. */
 export const TYPES: Record<Reason, string> = {
   'request-invalid': 'InvalidParameter',
   'parameter-invalid': 'InvalidParameter',
@@ -51,7 +51,7 @@ export const TYPES: Record<Reason, string> = {
   'content-referenced': 'InvalidParameter',
   'deletion-disabled': 'AccessDenied',
   'tag-immutable': 'ImageTagAlreadyExists',
-  // Clients repeat this type a few times. The tables of the API have no other type for a limit.
+  // Clients repeat a request after this error a few times. The API has no other type for a limit.
   'quota-exceeded': 'LimitExceeded',
   'condition-failed': 'InvalidParameter',
   'content-gone': 'ImageNotFound',
@@ -76,11 +76,11 @@ export const TYPES: Record<Reason, string> = {
   'storage-unavailable': 'Server',
 };
 
-/** The values that the texts of the API's own messages contain. */
+/** The values that are inserted into the ECR API's own messages. */
 export interface Names {
   /** The registry's id of 12 digits. */
   registryId: string;
-  /** The repository that the request names. */
+  /** The repository in the request. */
   repository?: string | undefined;
   /** The name of the operation, for example `CreateRepository`. */
   operation: string;
@@ -93,7 +93,7 @@ export function repositoryNotFound(registryId: string, repository: string): EcrE
   return new EcrError('RepositoryNotFound', text);
 }
 
-/** Returns the error for a refusal. Programs match some of these messages, so they are those of ECR. */
+/** Returns the error for a refusal. Programs match some of these messages, so the messages are those of ECR. */
 export function ecrErrorOf({ reason, message }: Refusal, { registryId, repository, operation, caller }: Names): EcrError {
   const type = TYPES[reason];
   const named = `The repository with name '${repository}'`;
@@ -112,7 +112,7 @@ export function ecrErrorOf({ reason, message }: Refusal, { registryId, repositor
   return new EcrError(type, message);
 }
 
-/** The status of the answer with an error of this type. Clients repeat a request after a 500. */
+/** Returns the status of an error. Clients repeat a request after a 500. */
 export function statusOf({ type }: EcrError): 400 | 500 {
   return type === 'ServerException' ? 500 : 400;
 }

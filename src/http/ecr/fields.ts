@@ -1,11 +1,11 @@
 /**
  * Fields that inputs of the ECR API share. The limits are those of the API's model in botocore
- * (`data/ecr/2015-09-21/service-2.json`), which a test compares with these schemas.
+ * (`data/ecr/2015-09-21/service-2.json`). A test compares the model with these schemas.
  */
 import * as z from 'zod';
 import { MUTABILITIES } from '../../vocabulary/mutability.ts';
 
-/** A text that matches the whole pattern. The model has its patterns without anchors. */
+/** Returns the schema of a text that matches the whole pattern. The patterns of the API's model have no anchors. */
 export function matching(pattern: string, { min, max }: { min?: number; max?: number } = {}) {
   let text = z.string();
   if (min !== undefined) text = text.min(min);
@@ -24,7 +24,7 @@ export const nextToken = z.string().regex(/^\S+$/);
 /** The members of every input that names one repository. */
 export const REPOSITORY = { registryId: z.optional(registryId), repositoryName };
 
-/** The members of every input of a list. */
+/** The members of every input that asks for a list. */
 export const PAGE = { nextToken: z.optional(nextToken), maxResults: z.optional(maxResults) };
 
 /** An image, by digest or tag or both. */
@@ -34,7 +34,7 @@ export const imageId = z.object({
 });
 export const imageIds = z.array(imageId).min(1).max(100);
 
-/** A label; AWS calls it a tag of a resource. The operation checks its length. */
+/** A label, which AWS calls a tag of a resource. The operation checks its length. */
 export const label = z.object({ Key: z.string(), Value: z.string() });
 
 export const imageTagMutability = z.enum(MUTABILITIES);

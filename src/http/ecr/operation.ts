@@ -1,4 +1,4 @@
-/** One row of the table of operations of the ECR API, and what a row gets. */
+/** The types of one row in the table of ECR operations, and of the context that its function gets. */
 import type * as z from 'zod';
 import type { Caller } from '../../app/authentication.ts';
 import type { Call } from '../../app/call.ts';
@@ -9,26 +9,26 @@ export interface EcrCall extends Call {
   caller: Caller;
   uploading: null;
   assumed: null;
-  /** The registry's number of 12 digits, which stands in for the id of an AWS account. */
+  /** The registry's number of 12 digits, which is used where AWS has an account id. */
   registryId: string;
-  /** The region that the client has configured. The registry accepts any, and shows it in ARNs. */
+  /** The region that the client has configured. The registry accepts any region, and shows it in ARNs. */
   region: string;
 }
 
 export interface EcrOperation<S extends z.ZodType = z.ZodType> {
-  /** The schema of the input. Unknown members are ignored, as AWS does it. */
+  /** The schema of the input. Unknown members are ignored, as AWS does. */
   input: S;
-  /** `list` reads many rows, and `write` writes some; both are limited for each account. */
+  /** What is charged to the account. `list` reads many rows, and `write` writes some; both are limited. */
   cost: 'read' | 'list' | 'write';
-  /** The types of errors that differ from the table in `errors.ts`, without the ending `Exception`. */
+  /** The error types that differ from the table in `errors.ts`, without the ending `Exception`. */
   types?: Partial<Record<Reason, string>>;
-  /** The maximum number of bytes of the body, if it is not the default. */
+  /** The maximum number of bytes of the body, if it differs from the default. */
   bodyMax?: number;
-  /** Calls one operation of `app/`, and returns the output. */
+  /** Calls one operation of `app/` and returns the output. */
   answer(call: EcrCall, input: z.output<S>): Promise<object> | object;
 }
 
-/** Declares an operation, so that its input has the type of its schema. */
+/** Declares an operation, so that TypeScript infers the type of the input from the schema. */
 export function ecrOperation<S extends z.ZodType>(row: EcrOperation<S>): EcrOperation {
   return row as unknown as EcrOperation;
 }

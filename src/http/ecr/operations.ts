@@ -1,4 +1,4 @@
-/** The operations of the ECR API, by name. Each group has the operations of one subject. */
+/** The operations of the ECR API, by name. Each imported group has the operations on one subject. */
 import { contentOperations } from './image-contents.ts';
 import { imageOperations } from './images.ts';
 import { lifecycleOperations } from './lifecycle.ts';

@@ -1,4 +1,7 @@
-/** Operations on the registry: the login, and settings that this registry does not have. Those are answered truthfully. */
+/**
+ * ECR operations on the registry: the login, and reads of settings that this registry does not have, which are answered
+ * truthfully.
+ */
 import * as z from 'zod';
 import { createLoginPassword } from '../../app/login.ts';
 import { EcrError } from './errors.ts';
@@ -36,12 +39,12 @@ const replicationConfiguration = z.object({
     .max(25),
 });
 
-/** An operation that reads nothing, and answers that there is nothing. */
+/** Returns an operation that reads nothing and answers with a fixed value. */
 function reading<S extends z.ZodType>(input: S, answer: (call: EcrCall, given: z.output<S>) => object): EcrOperation {
   return ecrOperation({ input, cost: 'read', answer });
 }
 
-/** An operation on something that this registry never has. @param type the type of the error, without its ending */
+/** Returns an operation on something that this registry never has. @param type the error type without the ending `Exception` */
 function missing(input: z.ZodType, type: string, message: (registryId: string) => string): EcrOperation {
   return reading(input, (call) => {
     throw new EcrError(type, message(call.registryId));
@@ -57,7 +60,7 @@ export const registryOperations: Readonly<Record<string, EcrOperation>> = {
     cost: 'write',
     async answer(call) {
       const { token, expiresAt } = await createLoginPassword(call, undefined);
-      // The base64 text of `AWS:` and a JWT has neither `+` nor `/`, which a release of Terraform could not decode.
+      // The base64 text of `AWS:` and a JWT contains neither `+` nor `/`, which one release of Terraform could not decode.
       const authorizationToken = btoa(`AWS:${token}`);
       return { authorizationData: [{ authorizationToken, expiresAt, proxyEndpoint: call.origin }] };
     },

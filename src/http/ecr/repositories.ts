@@ -1,4 +1,4 @@
-/** Operations on repositories. */
+/** ECR operations on repositories. */
 import * as z from 'zod';
 import {
   changeLabels,
@@ -27,18 +27,18 @@ import {
 import { type EcrCall, type EcrOperation, ecrOperation } from './operation.ts';
 import { invalidParameter } from './validation.ts';
 
-/** The number of repositories of a page, if the client asks for no other number. */
+/** The number of repositories on a page if the client requests no number. */
 const PAGE_DEFAULT = 100;
 
-/** The prefix of keys of labels that AWS reserves for itself. */
+/** The prefix of label keys that AWS reserves for itself. */
 const RESERVED = /^aws:/i;
 
-/** The ARN of a repository, with the region of the caller. */
+/** Returns the ARN of a repository, with the region of the caller. */
 export function repositoryArn({ region, registryId: number }: EcrCall, name: string): string {
   return `arn:aws:ecr:${region}:${number}:repository/${name}`;
 }
 
-/** @throws InvalidParameterException, RepositoryNotFoundException for the ARN of another registry */
+/** @throws InvalidParameterException; RepositoryNotFoundException if the ARN is that of another registry */
 function repositoryInArn(call: EcrCall, arn: string): RepositoryName {
   const [, number, name = ''] = /^arn:aws[a-z-]*:ecr:[a-z0-9-]+:(\d{12}):repository\/(.+)$/.exec(arn) ?? [];
   if (!repositoryName.safeParse(name).success) throw invalidParameter('resourceArn', 'Invalid ARN');
@@ -67,7 +67,7 @@ function shownMutability({ value, exclusions }: Mutability) {
   };
 }
 
-/** The settings of mutability in an input. @throws InvalidParameterException if the filters do not belong to the value */
+/** Returns the mutability settings in an input. @throws InvalidParameterException if the filters do not fit the value */
 function mutabilityIn({
   imageTagMutability: value = 'MUTABLE',
   imageTagMutabilityExclusionFilters: filters = [],
@@ -91,7 +91,7 @@ function labelsIn(tags: readonly { Key: string; Value: string }[]): Record<strin
   return Object.fromEntries(tags.map(({ Key, Value }) => [Key, Value]));
 }
 
-/** @throws RepositoryNotFoundException for the first repository that does not exist or that the caller may not pull */
+/** @throws RepositoryNotFoundException for the first repository that does not exist or from which the caller may not pull */
 async function describedRepositories(call: EcrCall, names: readonly string[]): Promise<SettledRepository[]> {
   const found = await findRepositories(call, names.map(parseRepositoryName));
   const byName = new Map(found.map((one) => [one.name as string, one]));

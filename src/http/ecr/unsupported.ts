@@ -1,4 +1,4 @@
-/** The operations that this registry refuses, because it has nothing like what they change. */
+/** The ECR operations that this registry refuses, because it has nothing like what they change. */
 import * as z from 'zod';
 import { EcrError } from './errors.ts';
 import { type EcrOperation, ecrOperation } from './operation.ts';
@@ -22,7 +22,7 @@ const NAMES = [
   'DescribeReplicationBackfillResults',
 ];
 
-/** Clients repeat a request after an error with the status 500, so the status is 400. */
+/** The status is 400, because clients would repeat the request after a 500. */
 function unsupported(name: string): EcrOperation {
   return ecrOperation({
     input: z.looseObject({}),

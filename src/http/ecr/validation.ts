@@ -1,8 +1,8 @@
-/** Checks inputs against their schemas, with the messages of the ECR API. */
+/** Checks inputs against their schemas, with the error messages of the ECR API. */
 import type * as z from 'zod';
 import { EcrError } from './errors.ts';
 
-/** @throws InvalidParameterException with the first member that is wrong */
+/** @throws InvalidParameterException about the first invalid member */
 export function checkedInput<S extends z.ZodType>(schema: S, value: unknown): z.output<S> {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
@@ -10,7 +10,7 @@ export function checkedInput<S extends z.ZodType>(schema: S, value: unknown): z.
   throw invalidParameter(pathOf(issue?.path ?? []), issue ? constraintOf(issue) : 'is not valid');
 }
 
-/** Returns the error for a member that is wrong. Terraform and other programs match the beginning of the message. */
+/** Returns the error for an invalid member. Terraform and other programs match the beginning of the message. */
 export function invalidParameter(member: string, constraint: string): EcrError {
   return new EcrError('InvalidParameter', `Invalid parameter at '${member}' failed to satisfy constraint: '${constraint}'`);
 }
@@ -19,7 +19,7 @@ function pathOf(path: readonly PropertyKey[]): string {
   return path.map((step, n) => (typeof step === 'number' ? `[${step}]` : `${n === 0 ? '' : '.'}${String(step)}`)).join('');
 }
 
-/** The constraint that a value does not satisfy, in the words of AWS. */
+/** Returns the constraint that a value violates, in AWS's words. */
 function constraintOf(issue: z.core.$ZodIssue): string {
   switch (issue.code) {
     case 'invalid_type':
@@ -37,7 +37,7 @@ function constraintOf(issue: z.core.$ZodIssue): string {
   }
 }
 
-/** The pattern without its anchors, as the model of the API has it. */
+/** Returns the pattern without its anchors, as the API's model has it. */
 function bare(pattern: string): string {
   return pattern.replace(/^\/\^(?:\(\?:)?|\)?\$\/$/g, '');
 }

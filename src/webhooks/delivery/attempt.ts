@@ -1,7 +1,8 @@
 /**
- * One attempt of one delivery: a signed POST with limits on time and size. Only the beginning of the response is read, which
- * the API shows. Secrets in it are hidden, because an endpoint can echo the request. A test delivery shows whether an endpoint
- * works. It has no recorded event, is tried once, and is not stored.
+ * Makes one attempt of a delivery: a signed POST with limits on time and size. Only the beginning of the response is read, for
+ * display. Secrets in it are hidden, because an endpoint may repeat the request in its response.
+ *
+ * A test delivery shows whether an endpoint works. It has no recorded event, is sent once, and is not stored.
  */
 import { settings, type Vars } from '../../env.ts';
 import { type Actor, aboutOf } from '../../events/event.ts';
@@ -18,7 +19,7 @@ import type { Subscription } from '../subscriptions.ts';
 import { deliveryId, type EventData, type LoadedDelivery, type Result } from './deliveries.ts';
 import { delayAfter, retryAfterOf } from './schedule.ts';
 
-/** Time, randomness and the network. The entry points pass them in. */
+/** The clock, randomness and the network. The Worker's entry points pass them as arguments. */
 export interface DeliveryRuntime extends Network {
   /** Returns the time in milliseconds since the epoch. */
   now: () => number;
@@ -28,7 +29,7 @@ export interface DeliveryRuntime extends Network {
 
 export type DeliverySettings = Secrets & Vars;
 
-/** The maximum time for the connection and for reading the beginning of the response, in milliseconds. */
+/** The maximum number of milliseconds for connecting and for reading the beginning of the response. */
 export const TIMEOUT_MS = 10_000;
 const NO_ANSWER = `no answer: the connection failed, or there was no answer within ${TIMEOUT_MS / 1000} seconds`;
 /** The maximum number of bytes of a response that are read. */
@@ -36,7 +37,7 @@ const READ_MAX_BYTES = 4096;
 /** The maximum number of characters of a response that are stored. */
 const KEPT_MAX = 1000;
 
-/** The outcome of a POST to an endpoint. */
+/** The outcome of a POST request to an endpoint. */
 interface Answer {
   status: number | null;
   error: string | null;
@@ -44,7 +45,7 @@ interface Answer {
   latencyMs: number;
   /** The number of seconds in `Retry-After` of the response, or 0. */
   retryAfter: number;
-  /** True if nothing was sent. Another attempt would not help, and this does not count as a failure of the endpoint. */
+  /** True if nothing was sent and another attempt would not help. This does not count as a failure of the endpoint. */
   final: boolean;
 }
 
@@ -53,7 +54,7 @@ function isSuccess(status: number | null): boolean {
   return status !== null && status >= 200 && status < 300;
 }
 
-/** Tries a delivery once. Never throws: an error is an outcome. */
+/** Sends a delivery once. Never throws; an error is returned as an outcome. */
 export async function attempt(env: DeliverySettings, loaded: LoadedDelivery, runtime: DeliveryRuntime): Promise<Result> {
   const at = Math.floor(runtime.now() / 1000);
   const { subscription, key } = loaded;
@@ -74,14 +75,16 @@ function refused(error: string): Answer {
   return { status: null, error, response: '', latencyMs: 0, retryAfter: 0, final: true };
 }
 
-/** Parses the data of the event. @throws Error if they cannot be parsed, or refer to an event that is no longer stored */
+/**
+ * Parses the stored data of the event. @throws Error if they cannot be parsed, or refer to an event that is no longer stored
+ */
 function dataOf({ eventData }: LoadedDelivery): EventData {
   const data = JSON.parse(eventData) as EventData;
   if (data.reference) throw new Error('its event is no longer stored');
   return data;
 }
 
-/** Turns an unexpected error into an outcome, so that a bug that affects one delivery does not block the others. */
+/** Returns an outcome for an unexpected error, so that a bug that affects one delivery does not block the others. */
 function failed(error: unknown): Answer {
   report('deliveries.attempt-failed', { error });
   return refused('an internal error: nothing was sent');
@@ -103,7 +106,7 @@ async function post(
   const body = format.render({ ...read(), origin });
   const signed = await signatureHeaders(env, subscription, { id, body, now: Math.floor(runtime.now() / 1000) });
   const headers = {
-    // `Headers` turns the names into lower case, so that the headers below replace custom headers of the same name.
+    // The constructor `Headers` lowers the names, so that the headers below replace custom headers with the same name.
     ...Object.fromEntries(new Headers(endpoint.headers)),
     'content-type': format.contentType,
     'user-agent': 'Berth-Webhooks/1',
@@ -138,7 +141,7 @@ async function send(
     const error = isSuccess(status) ? null : `the endpoint answered with status ${status}`;
     return { ...common, status, error, response, retryAfter, latencyMs: runtime.now() - from };
   } catch {
-    // Every failure has the same message and duration, so that a webhook cannot be used to scan hosts and ports.
+    // Every failure has the same message and duration. Otherwise a webhook could be used to scan hosts and ports.
     return { ...common, status: null, error: NO_ANSWER, response: '', latencyMs: TIMEOUT_MS };
   } finally {
     done.abort();
@@ -147,8 +150,8 @@ async function send(
 
 /**
  * Sends a test event. Returns true if the endpoint answered with a status from 200 to 299. The response of the endpoint is not
- * returned, and every failure takes the same time, the longest time of an attempt. Otherwise a caller could scan hosts with
- * this function.
+ * returned, and every failure takes as long as the longest attempt. Otherwise callers could scan hosts and ports with this
+ * function.
  */
 export async function sendTest(
   env: DeliverySettings,
@@ -158,7 +161,7 @@ export async function sendTest(
 ): Promise<boolean> {
   const now = runtime.now();
   const event = {
-    // Each test has a new id, because receivers ignore an event that they know.
+    // Each test has a new id, because receivers ignore an event with an id that they have seen.
     id: now,
     at: Math.floor(now / 1000),
     type: 'webhook.test' as const,
@@ -178,12 +181,12 @@ export async function sendTest(
 /** The duration of a failed test, in milliseconds: a little longer than the time limit of an attempt. */
 const LONGEST_MS = 10_500;
 
-/** The minimum number of characters of a secret that is hidden. A shorter text would match everywhere. */
+/** The minimum number of characters of a secret that is hidden. A shorter text would occur everywhere. */
 const SECRET_MIN = 4;
 
 /**
  * Replaces secrets in a text by `***`.
- * @param secrets the values to hide. The words of each value are hidden, too, and a signing secret also without its prefix
+ * @param secrets the values to hide. The words of each value are hidden too, and a signing secret also without its prefix
  */
 export function redacted(text: string, secrets: readonly string[]): string {
   const words = secrets.flatMap((value) => [value, value.replace(/^whsec_/, ''), ...value.split(/\s+/)]);
@@ -192,14 +195,14 @@ export function redacted(text: string, secrets: readonly string[]): string {
   return hidden.reduce((all, value) => all.replaceAll(value, '***'), withoutBeginning(text, hidden));
 }
 
-/** Returns a value in its spellings: unchanged, in a URL, in JSON (some encoders escape slashes), and in HTML. */
+/** Returns the forms in which a value may occur: unchanged, in a URL, in JSON (some encoders escape slashes), and in HTML. */
 function spellings(value: string): string[] {
   const json = JSON.stringify(value).slice(1, -1);
   const html = value.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
   return [value, encodeURIComponent(value), json, json.replaceAll('/', '\\/'), html];
 }
 
-/** Cuts off the beginning of a secret at the end of the text, because the text can end in the middle of a secret. */
+/** Removes the beginning of a secret from the end of the text, because the text may have been cut in the middle of a secret. */
 function withoutBeginning(text: string, hidden: readonly string[]): string {
   const cut = hidden.map((value) => {
     for (let length = Math.min(value.length - 1, text.length); length >= SECRET_MIN; length--) {

@@ -1,15 +1,15 @@
 /**
- * The circuit breaker of an endpoint. After some failures in a row it opens: nothing is sent for a pause, which doubles with
- * each further failure. After the pause, one delivery at a time is sent as a probe. A success closes the breaker. The state is
- * in the columns `failures` and `open_until` of the subscription.
+ * The circuit breaker of an endpoint. After some failures in a row the breaker opens: nothing is sent for a pause, which
+ * doubles with each further failure. After the pause, one delivery at a time is sent as a probe. A success closes the breaker.
+ * The state is stored in the columns `failures` and `open_until` of the subscription.
  */
 import { type Batch, type Database, newBatch } from '../../events/batch.ts';
 import { CLAIM, isReady, type LoadedDelivery, type Result } from './deliveries.ts';
 import { BREAK_AFTER, retryPause } from './schedule.ts';
 
 /**
- * Claims a delivery as the probe of its endpoint. The probe is the first delivery of the batch that may be tried. There is none
- * if another consumer has claimed a probe already.
+ * Claims a delivery as the probe of its endpoint. The probe is the first delivery of the batch that may be sent. If another
+ * consumer has claimed a probe already, there is none.
  * @returns the claimed delivery, or `null` if this delivery is not the probe
  */
 export async function claimProbe(
@@ -28,7 +28,7 @@ export async function claimProbe(
        AND EXISTS (SELECT 1 FROM subscriptions WHERE id = :subscription AND open_until <= unixepoch()) RETURNING event`,
     probe,
   );
-  // The pause is extended only to the end of the claim, so it ends even if this consumer is killed.
+  // The pause is extended only to the end of the claim. So the pause ends even if this consumer is killed.
   batch.run(
     `UPDATE subscriptions SET open_until = :claim WHERE id = :subscription AND open_until <= unixepoch()
        AND EXISTS (SELECT 1 FROM deliveries WHERE subscription = :subscription AND event = :event AND claimed_until = :claim)`,
@@ -38,7 +38,10 @@ export async function claimProbe(
   return isClaimed ? { ...one, claimedUntil: probe.claim, claimed: true } : null;
 }
 
-/** Adds the statements that record the successes and failures of endpoints. A success after a success writes nothing. */
+/**
+ * Adds statements to the batch that record the successes and failures of endpoints. A success after another success writes
+ * nothing.
+ */
 export function recordHealth(batch: Batch, results: readonly Result[]): void {
   const asked = results.filter((result) => result.asked);
   for (const id of new Set(asked.map(({ loaded }) => loaded.subscription.id))) {
@@ -51,7 +54,10 @@ export function recordHealth(batch: Batch, results: readonly Result[]): void {
   }
 }
 
-/** Records failures while the breaker is closed. Any number of them together opens the breaker only for the first pause. */
+/**
+ * Adds a statement to the batch that records failures while the breaker is closed. However many they are, they open the breaker
+ * only for the first pause.
+ */
 function recordFailures(batch: Batch, id: string, count: number): void {
   batch.run(
     `UPDATE subscriptions SET failures = min(failures + :count, ${BREAK_AFTER}),
@@ -61,7 +67,10 @@ function recordFailures(batch: Batch, id: string, count: number): void {
   );
 }
 
-/** Records the failure of a probe, which makes the next pause longer. A second record of the same failure has no effect. */
+/**
+ * Adds a statement to the batch that records the failure of a probe, which makes the next pause longer. Recording the same
+ * failure twice has no effect.
+ */
 function recordFailedProbe(batch: Batch, id: string, failures: number): void {
   batch.run(
     `UPDATE subscriptions SET failures = :failures, open_until = unixepoch() + :pause

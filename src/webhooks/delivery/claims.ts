@@ -1,6 +1,6 @@
 /**
- * Claims of deliveries. A consumer claims a delivery before it tries it, so that only one consumer at a time does so. A claim
- * lasts a minute, or until the result is stored. This module also limits the connections of this isolate to each endpoint.
+ * Claims of deliveries. A consumer claims a delivery before it sends it, so that only one consumer sends it at a time. A claim
+ * lasts a minute, or until the outcome is stored. This module also limits the connections of this isolate to each endpoint.
  */
 import { type Database, newBatch } from '../../events/batch.ts';
 import { type SubscriptionRow, subscriptionOf } from '../subscriptions.ts';
@@ -32,14 +32,14 @@ type Row = SubscriptionRow & {
 
 /**
  * Returns an SQL condition: the breaker of subscription `id` is closed, or the subscription is disabled. The deliveries of a
- * disabled subscription can be claimed, because the attempt then fails without a request.
+ * disabled subscription can be claimed; the attempt then fails without a request.
  */
 const isClosed = (id: string) =>
   `EXISTS (SELECT 1 FROM subscriptions WHERE id = ${id} AND (failures < ${BREAK_AFTER} OR disabled IS NOT NULL))`;
 
 /**
- * Loads deliveries, and claims those that may be tried now. Deliveries that do not exist are left out. If the breaker of an
- * endpoint is open, nothing is claimed during the pause, and afterwards one delivery is claimed as the probe.
+ * Loads deliveries, and claims those that may be sent now. Deliveries that do not exist are left out. If the breaker of an
+ * endpoint is open, nothing is claimed during the pause, and after it one delivery is claimed as the probe.
  */
 export async function claimDeliveries(env: Database, keys: readonly DeliveryKey[]): Promise<LoadedDelivery[]> {
   const batch = newBatch(env);
@@ -86,12 +86,12 @@ function loadedOf(row: Row, mine: Set<string>): LoadedDelivery {
 /** The maximum number of connections from this isolate to one endpoint. */
 const CONNECTIONS_MAX = 5;
 
-/** The times at which the open connections were taken, in milliseconds since the epoch, by subscription. */
+/** For each subscription, the times at which its open connections were reserved, in milliseconds since the epoch. */
 const open = new Map<string, number[]>();
 
 /**
- * Reserves a connection to the endpoint of a delivery. A killed invocation does not give its connection back, so a connection
- * counts only for the duration of a claim.
+ * Reserves a connection to the endpoint of a delivery. An invocation that is killed does not release its connection, so a
+ * connection counts only for the duration of a claim.
  * @param now milliseconds since the epoch
  * @returns the value to pass to `giveConnection`, or `null` if there are too many connections
  */

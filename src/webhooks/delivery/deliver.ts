@@ -1,8 +1,8 @@
 /**
- * The queue consumers of deliveries and of dead letters. All deliveries of a message batch are tried at the same time. A slow
- * attempt continues after the consumer has finished, so no delivery waits for another. The number of connections to each
- * endpoint is limited. After an attempt, the state of the delivery and the health of the endpoint are stored. If the endpoint
- * answered 410, the subscription is disabled.
+ * The queue consumers of deliveries and of dead letters. All deliveries of a message batch are sent at the same time. A slow
+ * attempt continues after the consumer has finished, so no delivery waits for another one. The number of connections to each
+ * endpoint is limited. After an attempt, the state of the delivery and the state of the endpoint's circuit breaker are stored.
+ * If the endpoint answered 410, the subscription is disabled.
  */
 import type { Env } from '../../env.ts';
 import { type Background, type Database, isLost, newBatch } from '../../events/batch.ts';
@@ -28,25 +28,28 @@ import { BREAK_AFTER, MAX_TRIES, postponed } from './schedule.ts';
 
 export type Stores = Database & Pick<Env, 'DELIVERIES' | 'DEAD_LETTERS'> & DeliverySettings;
 
-/** The time that the consumer waits for the responses of endpoints, in milliseconds. */
+/** The number of milliseconds for which the consumer waits for the responses of endpoints. */
 const PATIENCE_MS = 1000;
 /**
- * The maximum number of retries of one message. After that a new message replaces it, because the queue gives a message up
- * after 100 retries (`max_retries`).
+ * The maximum number of retries of one message. Then a new message replaces it, because the queue gives up a message after 100
+ * retries (`max_retries`).
  */
 const RETRIES_MAX = 80;
-/** The number of seconds until a delivery is tried again if the database or the endpoint is busy. */
+/** The number of seconds after which a delivery is tried again if D1 or the endpoint is busy. */
 const SOON = 10;
 /**
- * The maximum number of seconds that a message is kept for later. A message that must wait longer is dropped, because each
- * retry costs a queue operation. The cron sends a new message when the delivery is due.
+ * The maximum number of seconds for which a message is kept. A message that must wait longer is acknowledged, because each
+ * retry costs a queue operation. The cron job sends a new message when the delivery is due.
  */
 const LONG = 10 * 60;
 
-/** The key of a delivery, and the message that reminded the consumer of it. */
+/**
+ * The key of a delivery, and the queue message about it. A message only reminds the consumer of the delivery; the row has all
+ * data.
+ */
 interface Reminder {
   key: DeliveryKey;
-  /** The message. It is `null` if there was none, or if it was acknowledged because the attempt takes long. */
+  /** The message. `null` if there was none, or if it was acknowledged already because the attempt takes long. */
   message: Message<unknown> | null;
 }
 
@@ -76,7 +79,7 @@ export async function deliver(env: Stores, batch: MessageBatch, runtime: Deliver
 
 /**
  * Returns the first message about each delivery. Further messages about the same delivery are acknowledged. A message with an
- * unknown body goes to the dead letters.
+ * unknown body is sent to the dead letters.
  */
 async function remindersIn(env: Stores, batch: MessageBatch): Promise<Reminder[]> {
   const found = new Map<string, Reminder>();
@@ -104,8 +107,7 @@ async function resume(env: Stores, message: Message<unknown>): Promise<void> {
 
 /**
  * Claims and loads the deliveries of messages.
- * @returns the deliveries by their ids. `loaded` is `null` if the database failed; then all messages are retried after `pause`
- *   seconds
+ * @returns the deliveries by id. `loaded` is `null` if D1 failed; all messages are then retried after `pause` seconds
  */
 async function loadFor(
   env: Stores,
@@ -123,13 +125,14 @@ async function loadFor(
 }
 
 /**
- * Handles the message of a delivery that must not be tried now. There are these cases:
+ * Handles the message of a delivery that must not be sent now. There are these cases:
  * - The delivery was done or deleted: the message is acknowledged.
- * - The delivery had its last attempt: it goes to the dead letters.
- * - Another consumer has claimed it: the message is retried, because that consumer can be killed.
- * - It is due later: another message was sent for that time, so this one is acknowledged.
- * - The breaker of its endpoint is open: the message is retried after the pause. A delivery that was never tried needs no
- *   message, because a message for it is sent when the endpoint works again (`sendReminders`).
+ * - The delivery had its last attempt: it is sent to the dead letters.
+ * - Another consumer has claimed the delivery: the message is retried, because that consumer may be killed.
+ * - The delivery is due later: another message was sent for that time, so this one is acknowledged.
+ * - The breaker of its endpoint is open: the message is retried after the pause. If the delivery was never tried, the message
+ *   is acknowledged, because `sendReminders` sends another one when the endpoint works again.
+ *
  * If the wait is longer than `LONG`, the message is acknowledged.
  */
 async function skip(
@@ -139,7 +142,7 @@ async function skip(
   runtime: DeliveryRuntime,
 ): Promise<void> {
   if (loaded?.state !== 'waiting') return reminder.message?.ack();
-  // The message that was sent to the dead letters after the last attempt was lost.
+  // The message to the dead letters that was sent after the last attempt must have been lost.
   if (loaded.tries >= MAX_TRIES) return deadLetter(env, reminder.message, reminder.key);
   const { claimedUntil, dueAt, subscription, now } = loaded;
   const wait = Math.max(claimedUntil, dueAt, subscription.openUntil) - now;
@@ -171,7 +174,10 @@ async function settle(
   );
 }
 
-/** Stores the outcomes, and then handles the messages. If a message is lost after that, the row has the whole state. */
+/**
+ * Stores the outcomes, and then acknowledges or retries the messages. If a message is lost after that, the row still has the
+ * whole state.
+ */
 export async function finishDeliveries(env: Stores, all: { reminder: Reminder; done: Result }[]): Promise<void> {
   if (all.length === 0) return;
   const saved = await saveTwice(
@@ -189,7 +195,7 @@ export async function finishDeliveries(env: Stores, all: { reminder: Reminder; d
   if (saved) await resumeRecovered(env, all);
 }
 
-/** Sends a message for each endpoint whose breaker was open and that has answered with success now. */
+/** Sends a message for each endpoint whose breaker was open and which has now accepted a delivery. */
 async function resumeRecovered(env: Stores, all: { done: Result }[]): Promise<void> {
   const recovered = all.filter(({ done }) => done.delivered && done.loaded.subscription.failures >= BREAK_AFTER);
   for (const id of new Set(recovered.map(({ done }) => done.loaded.subscription.id))) {
@@ -200,8 +206,8 @@ async function resumeRecovered(env: Stores, all: { done: Result }[]): Promise<vo
 }
 
 /**
- * Stores the outcomes, with a second try if the connection to the database was lost. A lost outcome would mean that an endpoint
- * gets a delivery again, and storing an outcome twice does no harm.
+ * Stores the outcomes. Tries twice if the connection to D1 was lost. Without the outcome, an endpoint would get a delivery
+ * again. Storing an outcome twice does no harm.
  * @returns true if the outcomes were stored
  */
 async function saveTwice(env: Stores, results: Result[]): Promise<boolean> {
@@ -219,8 +225,8 @@ async function saveTwice(env: Stores, results: Result[]): Promise<boolean> {
 }
 
 /**
- * Makes the message of a delivery come again after a delay. If the queue does not accept a new message, the old message is
- * retried. If there is no old message, the cron sends one later.
+ * Makes the consumer see a delivery again after a delay. If the queue does not accept a new message, retries the old one. If
+ * there is no old message, the cron job sends one later.
  */
 async function remindLater(env: Stores, { key, message }: Reminder, delaySeconds: number): Promise<void> {
   if (message && message.attempts < RETRIES_MAX) return message.retry({ delaySeconds });
@@ -233,7 +239,7 @@ async function remindLater(env: Stores, { key, message }: Reminder, delaySeconds
   }
 }
 
-/** Sends a message to the dead letters, whose consumer marks the delivery as failed. */
+/** Sends a message to the dead letters. Their consumer marks the delivery as failed. */
 async function deadLetter(env: Stores, message: Message<unknown> | null, body: unknown): Promise<void> {
   try {
     await env.DEAD_LETTERS.send(body);
@@ -244,7 +250,9 @@ async function deadLetter(env: Stores, message: Message<unknown> | null, body: u
   }
 }
 
-/** The consumer of dead letters. A message that is not about a delivery is about events, and the cron matches these. */
+/**
+ * The consumer of dead letters. A message that is not about a delivery announces events, and the cron job matches these events.
+ */
 export async function consumeDeadLetters(env: Database, batch: MessageBatch): Promise<void> {
   const keys = batch.messages.flatMap(({ body }) => (isDeliveryKey(body) ? [body] : []));
   for (const { id, body } of batch.messages)

@@ -1,7 +1,7 @@
 /**
- * Deliveries without the queue: the cron tries some of them itself. This is needed when the daily limit of queue operations is
- * used up, because no message arrives before midnight then. A claim ensures that the cron and a queue consumer do not try the
- * same delivery.
+ * Sends deliveries without the queue: the cron job sends some of them itself. This is needed when the daily limit of queue
+ * operations is used up, because no message arrives before midnight then. A claim ensures that the cron job and a queue
+ * consumer do not send the same delivery.
  */
 import { attempt, type DeliveryRuntime } from './attempt.ts';
 import { claimDeliveries, giveConnection, takeConnection } from './claims.ts';
@@ -9,12 +9,12 @@ import { finishDeliveries, type Stores } from './deliver.ts';
 import { type DeliveryKey, type LoadedDelivery, markFailed } from './deliveries.ts';
 import { MAX_TRIES } from './schedule.ts';
 
-/** The number of deliveries that are tried at the same time. A Worker may have six connections that wait for a response. */
+/** The number of deliveries that are sent at the same time. A Worker may have six connections that wait for a response. */
 const WAVE = 5;
 
 /**
- * Tries deliveries in groups of a few (waves). Each wave is claimed, tried and stored before the next one begins. If the
- * invocation is killed, the claims end after a minute, and the deliveries are tried again.
+ * Sends deliveries in groups of a few (waves). Each wave is claimed, sent and stored before the next one begins. If the
+ * invocation is killed, the claims end after a minute, and the deliveries are sent again.
  */
 export async function tryDirectly(env: Stores, keys: readonly DeliveryKey[], runtime: DeliveryRuntime): Promise<void> {
   for (let from = 0; from < keys.length; from += WAVE) {

@@ -1,6 +1,4 @@
-/**
- * Lists deliveries and replays them. A replay sends one delivery, all failed deliveries, or all events of a time span again.
- */
+/** Lists deliveries and sends them again ("replay"): one delivery, all failed deliveries, or all events of a time span. */
 import type { Env } from '../../env.ts';
 import type { Database } from '../../events/batch.ts';
 import { aboutOf } from '../../events/event.ts';
@@ -15,9 +13,9 @@ import { type Describe, dataFor } from './matching.ts';
 
 type Stores = Database & Pick<Env, 'DELIVERIES'>;
 
-/** The maximum number of deliveries that one request replays. */
+/** The maximum number of deliveries that one request sends again. */
 export const REPLAY_MAX = 500;
-/** The maximum number of events that one request reads for a replay. */
+/** The maximum number of events that one request reads in order to send them again. */
 const EVENTS_PER_REQUEST = 1000;
 
 export interface DeliverySummary {
@@ -54,7 +52,7 @@ function deliveryOf(row: Row): Delivery {
 }
 
 /**
- * Lists the deliveries of a webhook, newest first.
+ * Lists the deliveries of a webhook, the newest first.
  * @param query.before the id of the last event of the previous page, or `null` for the first page
  * @param query.state the state to list, or `null` for all states
  */
@@ -86,20 +84,23 @@ export async function getDelivery(env: Database, { subscription, event }: Delive
   return deliveryOf(row);
 }
 
-/** SQL assignments that make a delivery wait again. `first_tried_at` is the present time, because its lifetime begins anew. */
+/**
+ * SQL assignments that make a delivery pending again. `first_tried_at` becomes the present time, so that its lifetime begins
+ * again.
+ */
 const WAITING_AGAIN =
   "state = 'waiting', due_at = unixepoch(), tries = 0, first_tried_at = unixepoch(), claimed_until = 0, replayed_at = " +
   'unixepoch()';
 
 /**
- * The number of seconds within which a replay of many events replays the same delivery only once, so that repeated requests do
- * not flood the endpoint. This does not apply to failed deliveries.
+ * The number of seconds within which a request for many events sends the same delivery only once, so that repeated requests do
+ * not flood the endpoint. Failed deliveries are exempt.
  */
 const REPLAYED_ONCE_IN = 10 * 60;
 const MAY_BE_REPLAYED = `(deliveries.state = 'failed'
   OR coalesce(deliveries.replayed_at, 0) <= unixepoch() - ${REPLAYED_ONCE_IN})`;
 
-/** Sends a delivery again, with the same id. A waiting delivery is tried at once. @throws not-found */
+/** Sends a delivery again with the same id. A pending delivery is sent at once. @throws not-found */
 export async function replayDelivery(env: Stores, key: DeliveryKey): Promise<Delivery> {
   await prepare(
     env,
@@ -115,11 +116,13 @@ export async function replayDelivery(env: Stores, key: DeliveryKey): Promise<Del
 export interface Replayed {
   /** The number of deliveries that will be sent again. */
   count: number;
-  /** The id of the event after which the next request continues, or `null` if there are no more. */
+  /** The id of the event after which the next request continues, or `null` at the end. */
   next: number | null;
 }
 
-/** Replays failed deliveries, oldest first. @param after `next` of the previous request, or 0 for the first request */
+/**
+ * Sends failed deliveries again, the oldest first. @param after the `next` of the previous request, or 0 for the first request
+ */
 export async function replayFailed(env: Stores, { id }: Subscription, after: number): Promise<Replayed> {
   const { results } = await prepare(
     env,
@@ -135,9 +138,9 @@ export async function replayFailed(env: Stores, { id }: Subscription, after: num
 }
 
 /**
- * Delivers all events of a time span that match the filter of the webhook, even events from before the webhook was created. An
- * event that was delivered already is delivered again. A delivery that is waiting is not changed.
- * @param span `since` and `until` in seconds since the epoch; `after` is `next` of the previous request, or 0
+ * Sends all events of a time span that match the filter of the webhook, even events from before its creation. An event that was
+ * delivered already is delivered again. Pending deliveries are not changed.
+ * @param span `since` and `until` in seconds since the epoch; `after` is the `next` of the previous request, or 0
  */
 export async function replaySince(
   env: Stores,

@@ -1,7 +1,7 @@
 /**
- * Matches events with subscriptions and creates deliveries. The cursor is the id of the newest event that was matched. It is
- * written in the same batch as the deliveries, so each event is matched exactly once, even if a message is lost, repeated, or
- * handled by two consumers. A message only says that there are events to match.
+ * Matches events with subscriptions: creates a delivery for each event and each webhook that selects it. The cursor is the id
+ * of the newest matched event. It is written in the same batch as the deliveries. So each event is matched exactly once, even
+ * if a queue message is lost, repeated, or handled by two consumers. A message only says that there are events to match.
  */
 import type { Env, Vars } from '../../env.ts';
 import { type Database, newBatch } from '../../events/batch.ts';
@@ -19,21 +19,21 @@ import { type Subscription, type SubscriptionRow, subscriptionOf } from '../subs
 import { INSERT_DELIVERIES, type NewDelivery, sendDeliveries, storedData } from './deliveries.ts';
 import { withinDay } from './owner-days.ts';
 
-/** Returns data about repositories, for formats that include them. Repositories that do not exist are left out. */
+/** Returns data about repositories, for payload formats that contain them. Repositories that do not exist are left out. */
 export type Describe = (repositories: RepositoryName[]) => Promise<Map<string, RepositoryFacts>>;
 
-/** The maximum number of events that one batch matches (a slice). */
+/** The maximum number of events that one batch matches. The events of one batch are called a slice. */
 const EVENTS_PER_SLICE = 100;
-/** The maximum number of deliveries of a slice. If the events cause more deliveries, the slice ends earlier. */
+/** The maximum number of deliveries that one slice creates. If the events need more, the slice ends earlier. */
 const DELIVERIES_PER_SLICE = 500;
 
 type Stores = Database & Pick<Env, 'DELIVERIES'> & Vars;
 
 /**
- * Matches events that were not matched yet, oldest first.
+ * Matches events that were not matched yet, the oldest first.
  * @param slices the maximum number of slices
- * @param rights checks the rights of the webhooks' owners; `null` means that they are not checked
- * @param events the maximum number of events of a slice
+ * @param rights checks the rights of the webhooks' owners; `null` to skip this check
+ * @param events the maximum number of events in a slice
  * @returns true if all events are matched
  */
 export async function matchEvents(
@@ -49,7 +49,7 @@ export async function matchEvents(
   return (await unmatchedEvent(env)) === null;
 }
 
-/** Returns the id of the newest event, or `null` if that event was already compared with the subscriptions. */
+/** Returns the id of the newest event, or `null` if that event is matched already. */
 export async function unmatchedEvent(env: Database): Promise<number | null> {
   const [found] = await env.DB.batch([matchingState(env)]);
   return matchingStateOf(found).unmatched;
@@ -60,13 +60,13 @@ const CURSOR = 'coalesce((SELECT event FROM match_cursor), 0)';
 export interface MatchingState {
   /** The id of the newest event that was matched. */
   cursor: number;
-  /** The id of the newest event, or `null` if it was matched already. */
+  /** The id of the newest event, or `null` if that event is matched already. */
   unmatched: number | null;
-  /** The age of the oldest event that was not matched, in seconds; 0 if there is none. */
+  /** The age of the oldest event that is not matched, in seconds, or 0 if there is none. */
   waiting: number;
 }
 
-/** Returns a statement. `matchingStateOf` reads its result. */
+/** Returns a SELECT. `matchingStateOf` reads its result. */
 export function matchingState(env: Database): D1PreparedStatement {
   return env.DB.prepare(`SELECT ${CURSOR} AS cursor, ${NEWEST} AS newest, unixepoch() - ${timeAfter(CURSOR)} AS waiting`);
 }
@@ -85,7 +85,7 @@ async function cursorOf(env: Database): Promise<number> {
   return (await env.DB.prepare('SELECT event FROM match_cursor').first<number>('event')) ?? 0;
 }
 
-/** The arguments of the check whether the owners of webhooks still have their rights. */
+/** The arguments for checking that the owners of webhooks still have their rights. */
 interface Rights {
   standing: Standing;
   /** The present time, in milliseconds since the epoch. */
@@ -93,8 +93,8 @@ interface Rights {
 }
 
 /**
- * Matches one slice.
- * @returns false if all events are matched that existed at the beginning. Later events are announced by their own messages
+ * Matches one slice. @returns false if all events that existed at the beginning are matched. Later events are announced by
+ * messages of their own
  */
 async function matchSlice(env: Stores, describe: Describe, rights: Rights | null, limit: number): Promise<boolean> {
   const from = await cursorOf(env);
@@ -114,7 +114,7 @@ async function matchSlice(env: Stores, describe: Describe, rights: Rights | null
   try {
     await batch.commit();
   } catch (error) {
-    // Another consumer has matched these events first, and sends the messages of their deliveries.
+    // Another consumer has matched these events first. It also sends the messages for their deliveries.
     if (isRefusal(error, 'overtaken')) return true;
     throw error;
   }
@@ -122,12 +122,15 @@ async function matchSlice(env: Stores, describe: Describe, rights: Rights | null
   return more || last !== events.at(-1);
 }
 
-/** Pairs each event with the webhooks that hear it. Leaves out webhooks whose owners have lost their right. */
+/**
+ * Pairs each event with the webhooks that select it. Leaves out webhooks whose owners have lost the right to administer the
+ * scope.
+ */
 async function allowedPairs(env: Database, events: RecordedEvent[], rights: Rights | null): Promise<Pair[]> {
   if (rights) await reviewAfter(env, events, rights.standing);
   const pairs = pairsOf(events, await listenersTo(env, events));
   const listeners = new Map(pairs.map(({ listener }) => [listener.id, listener]));
-  // The owner of a webhook that has ended is not checked, because the scope was deleted.
+  // The scope of an ended webhook was deleted, so its owner is not checked.
   const current = [...listeners.values()].filter(({ lastEvent }) => lastEvent === null);
   const lost = rights ? await reviewDue(env, current, rights.standing, rights.now) : new Set();
   return lost.size === 0 ? pairs : pairs.filter(({ listener }) => !lost.has(listener.id));
@@ -158,8 +161,8 @@ function pairsOf(events: RecordedEvent[], listeners: Subscription[]): Pair[] {
 }
 
 /**
- * Returns the pairs of those first events whose pairs fit into one slice, and the last of these events. If not even the pairs
- * of the first event fit, they are returned nevertheless.
+ * Returns the pairs of the first events, as many as fit into one slice, and the last of these events. If even the pairs of the
+ * first event do not fit, they are returned nevertheless.
  */
 function fitting(events: RecordedEvent[], pairs: Pair[]): { taken: Pair[]; last: RecordedEvent } {
   const past = pairs[DELIVERIES_PER_SLICE]?.event ?? null;
@@ -170,8 +173,9 @@ function fitting(events: RecordedEvent[], pairs: Pair[]): { taken: Pair[]; last:
 }
 
 /**
- * Returns the rows of the deliveries and the data of their events. `rows` refer to `data` by index. The data of an event occur
- * once, or twice if only some formats include facts about the repository. This keeps the parameter small: D1 allows 2 MB.
+ * Returns the rows of the deliveries and the data of their events. The rows refer to the data by index. The data of an event
+ * are stored once, or twice if only some payload formats contain data about the repository. This keeps the SQL parameter small:
+ * D1 allows 2 MB.
  */
 export async function dataFor(pairs: Pair[], describe: Describe): Promise<{ rows: NewDelivery[]; data: string[] }> {
   const wanted = pairs.filter(({ event, listener }) => FORMATS[listener.format].needsFacts && isAboutRepository(event.about));

@@ -1,8 +1,9 @@
 /**
  * Limits the number of deliveries that the webhooks of one organization or user may make in a day (UTC), so that no owner uses
- * up the queue operations and database rows of all. Events beyond the limit are not delivered, and one event a day records this
- * for each owner. It counts like a delivery, so a count above the limit means that it was recorded. A replay on another day can
- * deliver the others. The webhooks of the registry itself, which administrators create, have no limit.
+ * up the queue operations and D1 rows of all. Events beyond the limit are not delivered. Once a day for each owner, an event
+ * records that the limit was reached. It adds one to the count, so a count above the limit means that the event was recorded.
+ * The missing events can be sent again on another day. Webhooks of the registry itself, which administrators create, have no
+ * limit.
  */
 import { settings, type Vars } from '../../env.ts';
 import type { Batch, Database } from '../../events/batch.ts';
@@ -20,7 +21,8 @@ const TODAY = 'unixepoch() / 86400';
 
 /**
  * Selects the pairs that are within the daily limit of their owners.
- * @returns the allowed pairs; `count` adds the statements that count them and that record which owners have reached the limit
+ * @returns the allowed pairs; `count` adds statements to a batch that count them and that record which owners have reached the
+ * limit
  */
 export async function withinDay<P extends Pair>(
   env: Database & Vars,
@@ -44,7 +46,7 @@ export async function withinDay<P extends Pair>(
       added.set(owner, sum + 1);
       return true;
     }
-    // A count above the limit means that the day's event was recorded before.
+    // A count above the limit means that the event of the day was recorded before.
     if (!refused.has(owner) && (used.get(owner) ?? 0) <= max) refused.set(owner, pair);
     return false;
   });

@@ -1,5 +1,5 @@
 /**
- * Sends queue messages (reminders) for waiting deliveries whose messages were lost. The row of a delivery has the whole state,
+ * Sends queue messages (reminders) for pending deliveries whose messages were lost. The row of a delivery has the whole state,
  * so a new message is enough to continue.
  */
 import type { Env } from '../../env.ts';
@@ -9,15 +9,15 @@ import { prepare } from '../../events/sql.ts';
 import { type DeliveryKey, KEYS, type Resumption, sendDeliveries } from './deliveries.ts';
 import { BREAK_AFTER, LIFETIME, MAX_TRIES } from './schedule.ts';
 
-/** The number of seconds after the due time at which a delivery counts as forgotten: its message must be lost. */
+/** The number of seconds after its due time when a delivery counts as forgotten, because its message must be lost. */
 const FORGOTTEN = 5 * 60;
 
-/** An SQL condition: the breaker of subscription `s` is open, so only one probe at a time is sent. */
+/** SQL condition: the breaker of subscription `s` is open, so only one probe at a time is sent. */
 const IS_BROKEN = `s.failures >= ${BREAK_AFTER} AND s.disabled IS NULL`;
-/** An SQL condition: delivery `d` waits and is not claimed. */
+/** SQL condition: delivery `d` is pending and not claimed. */
 const WAITS = "d.state = 'waiting' AND d.claimed_until <= unixepoch()";
 
-/** Returns a statement that yields a row if there is a waiting delivery that may be tried now. */
+/** Returns a SELECT that yields a row if there is a pending delivery that may be sent now. */
 export function anyWaiting(env: Database): D1PreparedStatement {
   return env.DB.prepare(
     `SELECT 1 FROM subscriptions s CROSS JOIN deliveries d INDEXED BY deliveries_waiting ON d.subscription = s.id
@@ -25,14 +25,14 @@ export function anyWaiting(env: Database): D1PreparedStatement {
   );
 }
 
-/** A forgotten delivery. `ignored` is 1 if a reminder was sent and no consumer has tried the delivery since. */
+/** A forgotten delivery. `ignored` is 1 if a reminder was sent and no consumer has sent the delivery since. */
 type Forgotten = DeliveryKey & { ignored: number };
 
 /**
- * Sends messages for deliveries that are overdue. Their messages were lost, never sent, or dropped during a long pause of the
- * endpoint. After a pause, only the oldest delivery of the endpoint gets a message.
+ * Sends messages for overdue deliveries. Their messages were lost, never sent, or dropped during a long pause of the endpoint.
+ * After a pause, only the oldest delivery of the endpoint gets a message.
  * @param limit the maximum number of messages
- * @param after the number of seconds after the due time at which a delivery counts as forgotten
+ * @param after the number of seconds after its due time when a delivery counts as forgotten
  * @returns the number of messages
  */
 export async function remindOfForgotten(
@@ -44,12 +44,12 @@ export async function remindOfForgotten(
 }
 
 /**
- * Sends messages as `remindOfForgotten` does. Returns deliveries that the caller must try itself: those whose reminders were
+ * Sends messages as `remindOfForgotten` does. Returns deliveries that the caller must send itself: those whose reminders were
  * ignored, and those for which the queue does not accept a message.
  * @param limits.messages the maximum number of messages; with 0, none is sent
  * @param limits.direct the maximum number of deliveries to return
- * @param after the number of seconds after the due time at which a delivery counts as forgotten
- * @returns the number of messages in `reminded`, and the deliveries to try in `direct`
+ * @param after the number of seconds after its due time when a delivery counts as forgotten
+ * @returns the number of messages (`reminded`), and the deliveries that the caller must send (`direct`)
  */
 export async function retryForgotten(
   env: Database & Pick<Env, 'DELIVERIES'>,
@@ -99,8 +99,8 @@ export async function retryForgotten(
 }
 
 /**
- * Orders deliveries: first the first delivery of each webhook, then the second of each, and so on. So a webhook with many
- * deliveries does not delay the others.
+ * Orders deliveries: the first delivery of each webhook, then the second of each, and so on. So a webhook with many deliveries
+ * does not delay other webhooks.
  */
 function inTurn(keys: DeliveryKey[]): DeliveryKey[] {
   const bySubscription = [...Map.groupBy(keys, ({ subscription }) => subscription).values()];
@@ -118,15 +118,15 @@ async function noteReminders(env: Database, keys: DeliveryKey[]): Promise<void> 
   ).run();
 }
 
-/** The number of messages that are sent at once for an endpoint that works again. More could overload the endpoint. */
+/** The number of messages that are sent at once for an endpoint that works again. More messages could overload the endpoint. */
 const RESUMED_AT_ONCE = 500;
-/** The number of seconds until the next messages are sent. */
+/** The number of seconds between two groups of such messages. */
 const RESUMED_AFTER = 5;
 
 /**
- * Sends messages for deliveries that were never tried because the breaker of their endpoint was open. If there are more, this
- * sends a `Resumption` to its own queue, whose consumer continues, until all messages are sent or the endpoint fails again. If
- * that message is lost, the cron sends the rest.
+ * Sends messages for deliveries that were never tried because the breaker of their endpoint was open. If there are more, sends
+ * a `Resumption` to the queue, and its consumer continues, until all messages are sent or the endpoint fails again. If the
+ * `Resumption` is lost, the cron job sends the rest.
  */
 export async function sendReminders(env: Database & Pick<Env, 'DELIVERIES'>, { resume: id, after }: Resumption): Promise<void> {
   const { results } = await prepare(
@@ -146,8 +146,8 @@ const ATTEMPT = `json_object('at', unixepoch(), 'status', NULL, 'latencyMs', 0, 
   'error', 'nothing was sent: the endpoint failed for too long')`;
 
 /**
- * Marks up to `limit` deliveries as failed whose lifetime has passed while the breaker was open. Only one probe an hour is sent
- * then, so most of these deliveries would never be tried.
+ * Marks up to `limit` deliveries as failed whose lifetime has passed while the breaker was open. During that time only one
+ * probe an hour is sent, so most of these deliveries would never be sent.
  */
 export async function failExpired(env: Database, limit: number): Promise<void> {
   await prepare(

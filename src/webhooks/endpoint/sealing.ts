@@ -1,6 +1,6 @@
 /**
- * The endpoint of a webhook: a URL and custom headers. Both can contain a credential, so both are stored encrypted, and the API
- * shows only parts that cannot be secret.
+ * Encrypts the endpoint of a webhook: a URL and custom headers. Both may contain a credential, so both are stored encrypted,
+ * and users see only the parts that cannot be secret.
  */
 import { decrypt, encrypt, type Secrets } from '../../secrets.ts';
 
@@ -16,24 +16,26 @@ export async function seal(env: Secrets, id: string, endpoint: Endpoint): Promis
   return btoa(String.fromCharCode(...(await encrypt(env, LABEL, id, JSON.stringify(endpoint)))));
 }
 
-/** Decrypts an endpoint. @returns `null` if neither the current nor the previous secret of the registry decrypts it */
+/**
+ * Decrypts an endpoint. @returns `null` if it was encrypted with neither the current nor the previous secret of the registry
+ */
 export async function unseal(env: Secrets, id: string, text: string): Promise<Endpoint | null> {
   const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
   const opened = await decrypt(env, LABEL, id, bytes);
   return opened === null ? null : (JSON.parse(opened) as Endpoint);
 }
 
-/** The minimum number of characters of a path segment that is treated as a key. */
+/** The minimum number of characters of a path segment that may be a key. */
 const PATH_KEY_MIN = 16;
 
-/** True if a segment of the path can be a key. URLs of messaging services have keys in the path. */
+/** Returns true if a segment of the path may be a key. URLs of messaging services contain keys in their path. */
 function isPathKey(segment: string): boolean {
   return segment.length >= PATH_KEY_MIN;
 }
 
 /**
- * Returns the URL without its query and without the segments of its path that can be keys.
- * @param pathIsSecret true: leaves out the whole path, which is a credential in URLs of Slack
+ * Returns the URL without its query and without the path segments that may be keys.
+ * @param pathIsSecret true to leave out the whole path, which is a credential in URLs of Slack
  */
 export function shownUrl({ url }: Endpoint, pathIsSecret: boolean): string {
   const { origin, pathname, search } = new URL(url);
@@ -42,7 +44,7 @@ export function shownUrl({ url }: Endpoint, pathIsSecret: boolean): string {
   return `${origin}${path.join('/')}${search === '' ? '' : '?…'}`;
 }
 
-/** Returns the parts of the endpoint that can be credentials. */
+/** Returns the parts of the endpoint that may be credentials. */
 export function credentialsOf({ url, headers }: Endpoint): string[] {
   const { pathname, search, searchParams } = new URL(url);
   const raw = search

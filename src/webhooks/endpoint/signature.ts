@@ -1,15 +1,15 @@
 /**
  * Secrets of webhooks, and the signatures of deliveries. The signature has the form of Standard Webhooks. Two more headers are
- * for receivers that do not support that form. A secret is derived from the registry's secret, so it is never stored.
+ * for receivers that do not support this form. A webhook's secret is derived from the registry's secret, so it is never stored.
  */
 import { hkdf, requireSecret, type Secrets, secretsOf } from '../../secrets.ts';
 
 /** The fields of a subscription from which its secrets are derived. */
 export interface Signer {
   id: string;
-  /** The number of the secret. Each rotation increases it by one. */
+  /** The number of the secret. Each rotation of the secret increases it by one. */
   generation: number;
-  /** The time until which deliveries are signed with the previous secret, too, in seconds since the epoch. */
+  /** The time until which deliveries are also signed with the previous secret, in seconds since the epoch. */
   previousUntil: number;
 }
 
@@ -23,7 +23,7 @@ async function secretFrom(secret: string, id: string, generation: number): Promi
   return `whsec_${btoa(String.fromCharCode(...bytes))}`;
 }
 
-/** Returns the secrets to sign with at a time, newest first. @param now seconds since the epoch */
+/** Returns the secrets with which deliveries are signed now, the newest first. @param now seconds since the epoch */
 async function secretsNow(env: Secrets, { id, generation, previousUntil }: Signer, now: number): Promise<string[]> {
   const generations = previousUntil > now && generation > 1 ? [generation, generation - 1] : [generation];
   return Promise.all(secretsOf(env).flatMap((secret) => generations.map((one) => secretFrom(secret, id, one))));
@@ -33,7 +33,7 @@ async function secretsNow(env: Secrets, { id, generation, previousUntil }: Signe
  * Returns the signature headers of a delivery. `webhook-signature` has one signature for each valid secret. The other two
  * signature headers have one signature with the newest secret. The key of these is the text of the secret, including `whsec_`,
  * because their receivers use the secret as text.
- * @param id the id of the delivery, which is the same at each attempt. It has no dot
+ * @param id the id of the delivery, which is the same in all attempts and contains no dot
  * @param now the time of this attempt, in seconds since the epoch
  */
 export async function signatureHeaders(
@@ -44,7 +44,7 @@ export async function signatureHeaders(
   return signedWith(await secretsNow(env, signer, now), { id, body, now });
 }
 
-/** Returns the signature headers for a body. @param secrets the valid secrets as text, newest first */
+/** Returns the signature headers for a body. @param secrets the valid secrets as text, the newest first */
 export async function signedWith(
   secrets: readonly string[],
   { id, body, now }: { id: string; body: string; now: number },
@@ -56,13 +56,13 @@ export async function signedWith(
     'webhook-id': id,
     'webhook-timestamp': String(now),
     'webhook-signature': signatures.join(' '),
-    // The header of GitHub, and the header of Flux's `generic-hmac` receivers.
+    // These are the headers of GitHub and of Flux's `generic-hmac` receivers.
     'x-hub-signature-256': plain,
     'x-signature': plain,
   };
 }
 
-/** Returns every secret that the receiver may know, so that these can be hidden in the response of an endpoint. */
+/** Returns every secret that the receiver may know, so that the secrets can be hidden in the response of an endpoint. */
 export function allSecrets(env: Secrets, signer: Signer): Promise<string[]> {
   return secretsNow(env, { ...signer, previousUntil: Number.POSITIVE_INFINITY }, 0);
 }

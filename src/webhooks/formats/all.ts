@@ -1,4 +1,4 @@
-/** The payload formats by name. */
+/** The payload formats, by name. */
 import type { FormatName } from '../../vocabulary/webhooks.ts';
 import { distribution } from './distribution.ts';
 import { dockerHub } from './docker-hub.ts';

@@ -1,6 +1,6 @@
 /**
- * The notifications of CNCF Distribution (distribution.github.io, "Work with notifications"; `notifications/event.go`). Keel
- * and GitLab read them. A notification is a list of events; here it always contains one event.
+ * The format of notifications of CNCF Distribution (distribution.github.io, "Work with notifications";
+ * `notifications/event.go`). Keel and GitLab support it. A notification is a list of events; here it always contains one event.
  */
 import type { RecordedEvent } from '../../events/event.ts';
 import type { EventType } from '../../vocabulary/event-types.ts';
@@ -29,7 +29,7 @@ const ACTIONS: Partial<Record<EventType, Action>> = {
   'tag.deleted': 'delete',
   'manifest.deleted': 'delete',
   'blob.deleted': 'delete',
-  // The target contains only the name of the repository, as in `RepoDeleted` of Distribution's bridge (`notifications`).
+  // The target contains only the name of the repository, as in Distribution (`RepoDeleted` in its package `notifications`).
   'repository.deleted': 'delete',
 };
 
@@ -50,7 +50,7 @@ export const distribution: Format = {
       timestamp: timestampOf(event),
       action,
       target: targetOf(action, { ...occurrence, event }),
-      // Keel takes the host of the image from this field. The other data of the request are not recorded in the event.
+      // Keel takes the host of the image from this field. The other data about the request are not recorded in the event.
       request: { id: '', host, method: METHODS[action], useragent: '' },
       actor: { name: operatorOf(event) },
       source: { addr: host },
@@ -62,7 +62,7 @@ export const distribution: Format = {
 function targetOf(action: Action, { event, origin }: Pick<Occurrence, 'event' | 'origin'>): Record<string, unknown> {
   const repository = event.about;
   const [tag, digest] = [textField(event, 'tag'), textField(event, 'digest')];
-  // If only the tag was deleted, the digest is left out, because it would mean that the manifest was deleted.
+  // If only the tag was deleted, the digest is left out, because receivers would conclude that the manifest was deleted.
   if (action === 'delete') return tag === undefined ? { digest, repository } : { repository, tag };
   const base = `${origin}/v2/${repository}`;
   if (action === 'mount') {
@@ -72,7 +72,9 @@ function targetOf(action: Action, { event, origin }: Pick<Occurrence, 'event' | 
   return { ...descriptorOf(event), repository, url: `${base}/manifests/${digest}`, tag };
 }
 
-/** Returns the descriptor of the manifest. It contains the size twice, because `length` is the older name of `size`. */
+/**
+ * Returns the descriptor of the manifest. It contains the size twice, because older receivers read `length` instead of `size`.
+ */
 function descriptorOf(event: RecordedEvent): Record<string, unknown> {
   const size = numberOf(event, 'size');
   return { mediaType: textField(event, 'mediaType'), digest: textField(event, 'digest'), size, length: size };

@@ -1,11 +1,14 @@
-/** The "ECR Image Action" event of Amazon EventBridge (Amazon ECR User Guide, "Amazon ECR events and EventBridge"). */
+/**
+ * The format of the "ECR Image Action" event of Amazon EventBridge (Amazon ECR User Guide, "Amazon ECR events and
+ * EventBridge").
+ */
 import type { EventType } from '../../vocabulary/event-types.ts';
 import { type Format, pushShownFor, SHOWN_AS_PUSH, textField, timestampOf, uuidOf } from './format.ts';
 
 /** A placeholder for the AWS account, which receivers expect to have twelve digits. */
 const ACCOUNT = '000000000000';
 
-/** This is not a region of AWS, so that no receiver builds the address of a real region. R2's only region has the same name. */
+/** This is no region of AWS, so no receiver builds the address of a real region. R2's only region has the same name. */
 const REGION = 'auto';
 
 const ACTIONS: Partial<Record<EventType, 'PUSH' | 'DELETE'>> = {

@@ -2,7 +2,7 @@
 import { organizationAbout, type RecordedEvent } from '../../events/event.ts';
 import type { EventType } from '../../vocabulary/event-types.ts';
 
-/** Data about a repository that some formats include. They are read when the event is matched. */
+/** Data about a repository that some formats contain. They are read when the event is matched. */
 export interface RepositoryFacts {
   description: string;
   /** The time when the repository was created, in seconds since the epoch. */
@@ -12,32 +12,37 @@ export interface RepositoryFacts {
 
 export interface Occurrence {
   event: RecordedEvent;
-  /** The data about the repository. It is `null` if the format needs none, or if there is no repository. */
+  /** The data about the repository. `null` if the format needs none, or if the event is not about a repository. */
   facts: RepositoryFacts | null;
-  /** The registry's own address, such as `https://registry.example.com`. The names of images begin with its host. */
+  /** The registry's own origin, such as `https://registry.example.com`. The names of images begin with its host. */
   origin: string;
 }
 
-/** Pushes that change nothing. Receivers of other registries' formats expect them; receivers of our formats do not. */
+/**
+ * The event type of a push that changes nothing. Receivers of other registries' formats expect it; receivers of Berth's own
+ * formats do not.
+ */
 const UNCHANGED: readonly EventType[] = ['tag.pushed'];
 /**
- * Tags that name again what they named before they were deleted. The formats of other registries can only show them as pushes,
- * and a receiver would deploy them, so they are delivered only if the filter names them.
+ * The event type of a tag that names the same digest as before its deletion. The formats of other registries can only express
+ * it as a push, and a receiver would deploy the image. So it is delivered only if the filter names it.
  */
 export const SHOWN_AS_PUSH: readonly EventType[] = ['tag.restored'];
-/** Logins. They were added later, and webhooks that were created before must not begin to get them. */
+/** The event types of logins. They were added later, and webhooks that were created before must not start to receive them. */
 const LOGINS: readonly EventType[] = ['login.succeeded', 'login.failed', 'login.issued'];
-/** The types that our own formats deliver only if the filter of the webhook names them. */
+/** The types that Berth's own formats deliver only if the filter of the webhook names them. */
 export const ASKED_FOR: readonly EventType[] = [...UNCHANGED, ...LOGINS];
 
 export interface Format {
   contentType: string;
-  /** Returns true if the format can express events of this type. A webhook of this format gets no other events. */
+  /**
+   * Returns true if the format can express events of this type. Other events are not delivered to a webhook with this format.
+   */
   speaksOf: (type: EventType) => boolean;
   /** The types that a webhook gets only if its filter names them. */
   onlyIfNamed: readonly EventType[];
   needsFacts: boolean;
-  /** Returns the body. It has the same bytes for the same event, so receivers can recognize a repeated delivery. */
+  /** Returns the body of a delivery. It has the same bytes each time, so receivers can recognize a repeated delivery. */
   render: (occurrence: Occurrence) => string;
 }
 
@@ -57,7 +62,7 @@ export function textField(event: RecordedEvent, field: string): string | undefin
   return typeof value === 'string' ? value : undefined;
 }
 
-/** Returns the tags that an event about a whole repository names. */
+/** Returns the tags in an event about a whole repository. */
 export function tagsOf({ target: { tags } }: RecordedEvent): string[] {
   return Array.isArray(tags) ? tags.filter((tag) => typeof tag === 'string') : [];
 }
@@ -68,8 +73,8 @@ export function numberOf(event: RecordedEvent, field: string): number | undefine
 }
 
 /**
- * Returns the actor for a field that contains the name of a user, for example `alice`. Other actors keep their kind
- * (`robot:acme/ci`), so that they are not taken for users.
+ * Returns the actor for a payload field that contains the name of a user, for example `alice`. Other actors keep their kind
+ * (`robot:acme/ci`), so that receivers do not mistake them for users.
  */
 export function operatorOf({ by }: Pick<RecordedEvent, 'by'>): string {
   return by.subject.startsWith('user:') ? by.subject.slice('user:'.length) : by.subject;
@@ -85,8 +90,9 @@ export function splitName({ about }: Pick<RecordedEvent, 'about'>): { namespace:
 }
 
 /**
- * Replaces a test event by a push, for formats that can express no other events. The push names a repository that does not
- * exist, because a test must not trigger a deployment. Keel's policy `force`, for example, deploys every tag of a repository.
+ * Returns a push in place of a test event, for formats that can express no other events. The push is about a repository that
+ * does not exist, because a test must not trigger a deployment. Keel's policy `force`, for example, deploys every tag of a
+ * repository.
  */
 export function pushShownFor(event: RecordedEvent): RecordedEvent {
   if (event.type !== 'webhook.test') return event;
@@ -101,9 +107,9 @@ export function pushShownFor(event: RecordedEvent): RecordedEvent {
 }
 
 /**
- * Returns a UUID of the event, for formats whose receivers recognize a repeated delivery by it. It has version 8 (RFC 9562,
- * section 5.8) and consists of the time and the id of the event. The id alone is not unique, because every registry counts its
- * events from 1.
+ * Returns a UUID of the event, for formats whose receivers recognize a repeated delivery by a UUID. It has version 8 (RFC 9562,
+ * section 5.8) and is built from the time and the id of the event. The id alone is not unique, because every registry counts
+ * its events from 1.
  */
 export function uuidOf({ id, at }: Pick<RecordedEvent, 'id' | 'at'>): string {
   const digits = (value: number) => value.toString(16).padStart(12, '0').slice(-12);

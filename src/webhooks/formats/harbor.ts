@@ -40,7 +40,7 @@ export const harbor: Format = {
       event_data: {
         resources: resourcesOf({ event, origin }),
         repository: {
-          // For a deleted repository this is left out, as in Harbor's own payload.
+          // Left out for a deleted repository, as in Harbor's own payload.
           date_created: facts?.createdAt,
           ...splitName(event),
           repo_full_name: event.about,

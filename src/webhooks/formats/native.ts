@@ -1,6 +1,6 @@
 /**
- * The native format: CloudEvents 1.0 in the JSON format, structured mode (cloudevents/spec). It contains all data of the event.
- * The schema is `contract/event-schema.ts`.
+ * Berth's own format: CloudEvents 1.0 in the JSON format, structured mode (cloudevents/spec). It contains all data of the
+ * event. The schema is in `contract/event-schema.ts`.
  */
 import { isAboutRepository, type RecordedEvent } from '../../events/event.ts';
 import { cloudEventType, isAboutBlob, isAboutImage } from '../../vocabulary/event-types.ts';
@@ -56,7 +56,10 @@ function dataOf(occurrence: Occurrence): Record<string, unknown> {
   return { ...place, target, actor };
 }
 
-/** Argo CD Image Updater reads `registry`, `repository`, `tag` and `digest` (its `pkg/webhook/cloudevents.go`). */
+/**
+ * Returns the data about an image. Argo CD Image Updater reads `registry`, `repository`, `tag` and `digest` (its
+ * `pkg/webhook/cloudevents.go`).
+ */
 function imageOf(event: RecordedEvent, registry: string): Record<string, unknown> {
   const [tag, digest] = [textField(event, 'tag'), textField(event, 'digest')];
   return {

@@ -1,6 +1,6 @@
 /**
- * One plain sentence for each event: for messages to Slack, and for the log that the console shows. Names are marked in it, so
- * that each reader shows them in its own way.
+ * Writes one plain sentence for each event. Used for messages to Slack, and for the activity log of the web console. Names in
+ * the sentence are marked, so that each user of the sentence can format them.
  */
 import type { RecordedEvent } from '../../events/event.ts';
 import type { Cause } from '../../vocabulary/causes.ts';
@@ -13,7 +13,7 @@ import { numberOf, operatorOf, textField } from './format.ts';
  */
 const NAME_MAX_LENGTH = 400;
 const SHORT_DIGEST = 12;
-/** Stands before and after each name. No name contains it, because control characters in names are replaced. */
+/** The character before and after each name. No name contains it, because control characters in names are replaced. */
 const MARK = '\u0001';
 
 /** Returns the sentence in parts: a text, a name, a text, a name, and so on. It begins and ends with a text. */
@@ -21,7 +21,7 @@ export function sentenceOf(event: RecordedEvent): string[] {
   return SENTENCES[event.type](whoOf(event), event).split(MARK);
 }
 
-/** Marks a name. Line breaks and invisible characters are replaced. */
+/** Marks a name. Replaces line breaks and invisible characters. */
 function code(name: string): string {
   return `${MARK}${name.slice(0, NAME_MAX_LENGTH).replaceAll(/[\p{C}\p{Z}]/gu, ' ')}${MARK}`;
 }
@@ -30,12 +30,12 @@ function whoOf(event: RecordedEvent): string {
   return event.by.subject === '' ? 'Somebody' : code(operatorOf(event));
 }
 
-/** Returns a field of the target that contains a subject, without the kind of the subject: `alice` for `user:alice`. */
+/** Returns a field of the target that contains a subject, without its kind: `alice` for `user:alice`. */
 function the(event: RecordedEvent, field: string): string {
   return code((textField(event, field) ?? 'unknown').replace(/^(?:user|organization|team|robot|ci):/, ''));
 }
 
-/** Returns a field of the target that contains a subject, with the kind of the subject. */
+/** Returns a field of the target that contains a subject, with its kind. */
 function whose(event: RecordedEvent, field: string): string {
   return code(textField(event, field) ?? 'unknown');
 }
@@ -49,27 +49,27 @@ function digest(event: RecordedEvent, field = 'digest'): string {
   return code(hex === '' ? algorithm : `${algorithm}:${hex.slice(0, SHORT_DIGEST)}`);
 }
 
-/** Returns the source of a mount as a part of a sentence. It is empty if the client did not name the source. */
+/** Returns the source of a mount as a part of the sentence, or the empty string if the client did not name the source. */
 function source(event: RecordedEvent): string {
   return textField(event, 'from') === undefined ? '' : ` from ${the(event, 'from')}`;
 }
 
 const count = (event: RecordedEvent, field: string) => code(String(numberOf(event, field) ?? 'unknown'));
 
-/** Returns the name of a purged entry of the trash: a tag, a shortened digest, or `all` for a whole repository. */
+/** Returns the name of a purged trash entry: a tag, a shortened digest, or `all` for a whole repository. */
 function thing(event: RecordedEvent): string {
   const name = textField(event, 'name') ?? '';
   return name.includes(':') ? code(name.slice(0, 'sha256:'.length + SHORT_DIGEST)) : name === '' ? 'all' : code(name);
 }
 
-/** The parts of a repository in words, by the names of its changed fields. */
+/** The words for the parts of a repository, by the names of the changed fields. */
 const PARTS = new Map([
   ['visibility', 'visibility'],
   ['labels', 'labels'],
   ['scanOnPush', 'scan setting'],
 ]);
 
-/** Returns the changed part in words. Several changed fields are told as `description`. */
+/** Returns the changed part of a repository in words. Several changed fields are summarized as `description`. */
 function changedPart({ target }: RecordedEvent): string {
   const [field = '', ...more] = Object.keys((target.changes as object | undefined) ?? {});
   return (more.length === 0 && PARTS.get(field)) || 'description';
@@ -77,7 +77,7 @@ function changedPart({ target }: RecordedEvent): string {
 
 const hasCause = (event: RecordedEvent, cause: Cause) => textField(event, 'cause') === cause;
 
-/** A tag that was deleted may come back with another digest than it had. */
+/** A deleted tag can be created again with another digest than before. */
 function createdBy(event: RecordedEvent): string {
   if (hasCause(event, 'restore')) return `restored ${tag(event)}`;
   return hasCause(event, 'rollback') ? `rolled back ${tag(event)}, which was deleted,` : `pushed ${tag(event)}, a new tag,`;

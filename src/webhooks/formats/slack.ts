@@ -1,6 +1,6 @@
 /**
- * The message for an incoming webhook of Slack: one sentence for each event, in `mrkdwn` (docs.slack.dev, "Formatting message
- * text"). Mattermost and Rocket.Chat accept the same messages.
+ * The format of messages for incoming webhooks of Slack: one sentence for each event, in `mrkdwn` (docs.slack.dev, "Formatting
+ * message text"). Mattermost and Rocket.Chat accept the same messages.
  */
 import { ASKED_FOR, type Format, registryHost, timestampOf } from './format.ts';
 import { sentenceOf } from './sentences.ts';
@@ -17,7 +17,7 @@ export const slack: Format = {
       .join('');
     const context = `${code(registryHost(occurrence))}, <!date^${event.at}^{date_short_pretty} {time}|${timestampOf(event)}>`;
     return JSON.stringify({
-      // A message with blocks shows this text only in notifications.
+      // Slack shows this text only in notifications, because the message has blocks.
       text: sentence,
       blocks: [
         { type: 'section', text: mrkdwn(sentence) },
@@ -27,14 +27,14 @@ export const slack: Format = {
   },
 };
 
-/** Returns a text object. With `verbatim`, Slack does not turn a name such as `example.com/tools` into a link or a mention. */
+/** Returns a text object. `verbatim` keeps Slack from turning a name such as `example.com/tools` into a link or a mention. */
 function mrkdwn(text: string) {
   return { type: 'mrkdwn', text, verbatim: true };
 }
 
 /**
- * Formats a name as code, so that Slack finds no links, mentions or formatting in it. Backticks, line breaks and invisible
- * characters are replaced, so that the name cannot end the code.
+ * Formats a name as code, so that Slack finds no links, mentions or formatting in it. Replaces backticks, line breaks and
+ * invisible characters, so that the name cannot end the code.
  */
 function code(name: string): string {
   const plain = name.replaceAll(/[`\p{C}\p{Z}]/gu, ' ');

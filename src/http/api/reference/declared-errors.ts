@@ -1,6 +1,6 @@
 /**
- * The errors that each operation declares. Most of them follow from the requirement and the input of its route. An operation
- * adds its own with `refusals`. A test compares the declared errors with the real answers of the operations.
+ * The documented errors of each operation. Most of them follow from the requirement and the input of its route. An operation
+ * adds others with `refusals`. A test compares the documented errors with the real answers of the operations.
  */
 import type { Reason } from '../../../vocabulary/reasons.ts';
 import type { Requirement } from '../../../vocabulary/requirements.ts';
@@ -27,8 +27,8 @@ const UNKNOWN: Cases = { 'not-found': 'What the path names does not exist, or yo
 const NARROWED = 'or the credential is not a personal access key, or is narrowed';
 
 /**
- * The errors of an operation that requires an action on the repository in the path. A caller who may not pull gets `not-found`,
- * as for a repository that does not exist.
+ * Returns the errors of an operation that requires an action on the repository in the path. A caller who may not pull gets
+ * `not-found`, as for a repository that does not exist.
  */
 const actionCases = (action: string): Cases => ({
   ...UNAUTHENTICATED,
@@ -72,7 +72,7 @@ const REPOSITORY: Cases = {
   'repository-unknown': 'The repository does not exist',
 };
 
-/** The errors that an operation declares. @param path the pattern of the route */
+/** Returns the documented errors of an operation. @param path the pattern of the route */
 export function errorsOf(path: string, requirement: Requirement, operation: Described): DeclaredError[] {
   const readsInput = operation.body !== undefined || operation.query !== undefined || operation.repeatable;
   const cases: Cases = {

@@ -1,4 +1,4 @@
-/** The example of an operation on the reference page: a command for curl, and the answer. */
+/** The example of an operation on the reference page: a curl command and the answer. */
 import type { JsonSchema } from './json-schema.ts';
 
 export interface Parameter {
@@ -12,7 +12,7 @@ export interface Parameter {
 
 type Content = Record<string, { schema: JsonSchema; example?: unknown }>;
 
-/** An operation of the document, as far as the page shows it. */
+/** An operation of the OpenAPI document, with the fields that the page shows. */
 export interface Described {
   operationId: string;
   tags: string[];
@@ -24,10 +24,10 @@ export interface Described {
   responses: Record<string, { description: string; content?: Content }>;
 }
 
-/** Characters of a line that is not broken. */
+/** The maximum number of characters of JSON that stays on one line. */
 const WIDTH = 62;
 
-/** A command that works in bash and zsh. @param origin of the registry */
+/** Returns a command that works in bash and zsh. @param origin the origin of the registry */
 export function curlOf(method: string, path: string, operation: Described, origin: string): string {
   const body = operation.requestBody?.content['application/json']?.example;
   const url = `${origin}${filled(path, operation)}${queryOf(operation)}`;
@@ -50,12 +50,12 @@ function queryOf({ parameters = [] }: Described): string {
   return sent.length > 0 ? `?${sent.join('&')}` : '';
 }
 
-/** For the shell. A word without special characters needs no quotes. */
+/** Quotes a word for the shell. A word without special characters needs no quotes. */
 function quoted(text: string, always = false): string {
   return !always && /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
-/** JSON on as few lines as are well read: a value that fits into a line is not broken. */
+/** Formats JSON on few lines: a value that fits into a line is not broken. */
 export function pretty(value: unknown, indent = ''): string {
   const line = inOneLine(value);
   if (indent.length + line.length <= WIDTH || typeof value !== 'object' || value === null) return line;

@@ -1,29 +1,29 @@
 /**
- * Fields of requests and answers on the reference page: what each is, its type, its limits and its default. The page has some
- * thousand fields, so they are joined as texts, which is much faster than templates. Every text is escaped here.
+ * Renders fields of requests and answers on the reference page: the description, type, limits and default of each. The page has
+ * some thousand fields, so they are built as strings, which is much faster than templates. Every text is escaped here.
  */
 import { raw } from 'hono/html';
 import { type JsonSchema, sentences } from './json-schema.ts';
 
 type Html = ReturnType<typeof raw>;
 
-/** Rendered fields of requests and of answers. Operations share schemas, and parts of them. */
+/** The rendered fields of requests and of answers, by schema. Operations share schemas and parts of them. */
 const rendered = { input: new WeakMap<JsonSchema, string>(), output: new WeakMap<JsonSchema, string>() };
 
 /**
- * Renders the fields of an object, or the type of another value.
- * @param isInput whether these are fields of a request, which say if they are required
+ * Renders the fields of an object, or the type of another value. @param isInput true for fields of a request, which are marked
+ * if they are required
  */
 export function fieldsOf(schema: JsonSchema, isInput: boolean): Html {
   return raw(fieldsText(schema, isInput));
 }
 
-/** Renders a field. @param note is shown beside the type */
+/** Renders a field. @param note a text beside the type */
 export function fieldOf(name: string, schema: JsonSchema, about: { isRequired: boolean; note: string }): Html {
   return raw(fieldText(name, schema, { ...about, isInput: true }));
 }
 
-/** Renders `code`, the only Markdown within a paragraph of our texts. */
+/** Renders `code`, which is the only Markdown in paragraphs of API descriptions. */
 export function codes(text: string): Html {
   return raw(codesText(text));
 }
@@ -67,7 +67,7 @@ function fieldText(name: string, schema: JsonSchema, { isRequired, isInput, note
   return `<dt>${head}${flag && ` <span class="${flag}">${flag}</span>`}</dt><dd>${body}</dd>`;
 }
 
-/** The object, or the choice of objects, that a field holds, directly or in a list. */
+/** Returns the object, or the choice of objects, that a field contains, directly or in a list. */
 function nested(schema: JsonSchema): JsonSchema | null {
   for (const one of alternatives(schema)) {
     if (one.properties) return schema;
@@ -95,14 +95,14 @@ function typeOf(schema: JsonSchema): string {
   return Array.isArray(type) ? type.join(' or ') : (type ?? 'any value');
 }
 
-/** Longer enumerations are listed below the field. */
+/** The maximum number of values of an enumeration that is shown beside the field. Longer ones are listed below the field. */
 const SHORT_ENUM = 3;
 
 function pluralOf(type: string): string {
   return /^(?:string|object|integer|number|boolean|URL|date)$/.test(type) ? `${type}s` : type;
 }
 
-/** Limits and default in words. */
+/** Returns the limits and the default of a field as text. */
 function limitsOf(schema: JsonSchema): string[] {
   const own = alternatives(schema).flatMap((one) => [
     ...(one.enum && one.enum.length > SHORT_ENUM ? [`One of ${one.enum.map((value) => `\`${value}\``).join(', ')}`] : []),
@@ -127,7 +127,7 @@ function spanOf(least: number | undefined, most: number | undefined, unit: strin
   return least === undefined || least === 0 ? [] : [`At least ${of(least)}`];
 }
 
-/** `1,000`. `toLocaleString` is too slow for a page of this size. */
+/** Formats a number with separators, as `1,000`. `toLocaleString` is too slow for a page of this size. */
 function grouped(count: number): string {
   return String(count).replace(/\B(?=(?:\d{3})+$)/g, ',');
 }

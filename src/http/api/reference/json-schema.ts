@@ -24,12 +24,15 @@ export interface JsonSchema {
   maxItems?: number;
 }
 
-/** The keyword under which `jsonSchema` keeps the messages of checks, until `tidy` moves them into the description. */
+/** The keyword under which `jsonSchema` stores the messages of checks, until `tidy` moves them into the description. */
 const RULES = 'x-rules';
 
 const made = { input: new WeakMap<z.ZodType, JsonSchema>(), output: new WeakMap<z.ZodType, JsonSchema>() };
 
-/** The JSON schema of a request (`input`) or an answer. Many operations share a schema, and making it is slow: made once. */
+/**
+ * Returns the JSON schema of a request (`input`) or an answer (`output`). It is built only once per schema, because building it
+ * is slow and many operations share a schema.
+ */
 export function jsonSchema(schema: z.ZodType, io: 'input' | 'output'): JsonSchema {
   const known = made[io].get(schema);
   if (known) return known;
@@ -49,7 +52,9 @@ function makeJsonSchema(schema: z.ZodType, io: 'input' | 'output'): JsonSchema {
   return tidy(rest as JsonSchema);
 }
 
-/** The messages of the checks of a zod schema, such as "must be a tag". JSON Schema has no keywords for these checks. */
+/**
+ * Returns the messages of the checks of a zod schema, such as "must be a tag". JSON Schema has no keywords for these checks.
+ */
 function rulesOf(schema: unknown): string[] {
   const { checks = [] } = (schema as z.core.$ZodType)._zod.def;
   return checks.flatMap((check) => {
@@ -66,7 +71,7 @@ function tidy(schema: JsonSchema & { [RULES]?: string[] }): JsonSchema {
   return {
     ...rest,
     ...(said === '' ? {} : { description: said }),
-    // A schema with a `format` needs no `pattern`: the format already describes the same texts.
+    // A schema with a `format` needs no `pattern`, because the format describes the same texts.
     ...(pattern === undefined || rest.format ? {} : { pattern }),
     ...(minimum === undefined || minimum === Number.MIN_SAFE_INTEGER ? {} : { minimum }),
     ...(maximum === undefined || maximum === Number.MAX_SAFE_INTEGER ? {} : { maximum }),
@@ -79,7 +84,7 @@ function tidy(schema: JsonSchema & { [RULES]?: string[] }): JsonSchema {
   };
 }
 
-/** Joins texts that may or may not end with a period. */
+/** Joins texts to sentences. Some of the texts end with a period and others do not. */
 export function sentences(texts: (string | undefined)[]): string {
   return texts.flatMap((text) => (text ? [text.replace(/\.$/, '')] : [])).join('. ');
 }

@@ -33,7 +33,7 @@ const ERROR = {
 
 export type Paths = Record<string, Record<string, unknown>>;
 
-/** The `paths` of the document, which are the same for every origin. Building them is most of the work. */
+/** Returns the `paths` of the document, which are the same for every origin. Building them is most of the work. */
 export function pathsOf(): Paths {
   const paths: Paths = {};
   for (const { method, path: below, operation } of describedRoutes) {
@@ -65,7 +65,7 @@ export function openApiDocument(paths: Paths, origin: string) {
   };
 }
 
-/** The path template of a route: `/api/v1/users/{user}` for the pattern `/api/v1/users/:user`. */
+/** Returns the path template of a route: `/api/v1/users/{user}` for the pattern `/api/v1/users/:user`. */
 function templateOf(path: string): string {
   return path.replaceAll(/:(\w+)(?:\{[^}]*\})?/g, '{$1}');
 }
@@ -164,7 +164,10 @@ function queryParameters({ query, example }: Described) {
   }));
 }
 
-/** The documented answers of an operation. The recorded answer to its example is added to the answer with the same status. */
+/**
+ * Returns the documented answers of an operation. The recorded answer to its example is added to the answer with the same
+ * status.
+ */
 function successes({ answers }: Described, [recordedStatus, body]: [number?, unknown?] = []) {
   return Object.fromEntries(
     Object.entries(answers).map(([status, { description, schema }]) => {
@@ -174,7 +177,10 @@ function successes({ answers }: Described, [recordedStatus, body]: [number?, unk
   );
 }
 
-/** The documented errors of an operation, by status. Errors with the same status share an entry, with a paragraph for each. */
+/**
+ * Returns the documented errors of an operation, by status. Errors with the same status share an entry, with a paragraph for
+ * each.
+ */
 function refusals(errors: DeclaredError[]) {
   const byStatus = Map.groupBy(errors, ({ status }) => status);
   return Object.fromEntries([...byStatus].map(([status, ofStatus]) => [status, refusal(ofStatus)]));
@@ -189,7 +195,10 @@ function refusal(errors: DeclaredError[]) {
   };
 }
 
-/** The id of an operation, such as `put_organizations_organization_teams_team`. It is a valid name in programming languages. */
+/**
+ * Returns the id of an operation, such as `put_organizations_organization_teams_team`. It is a valid name in programming
+ * languages.
+ */
 function operationId(method: string, path: string): string {
   const words = [method.toLowerCase(), ...path.replace('/api/v1', '').split(/\W+/)];
   return words.filter(Boolean).join('_').replaceAll('-', '_');

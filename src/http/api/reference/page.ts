@@ -57,7 +57,9 @@ creates keys and webhooks; with an <code>Idempotency-Key</code> it can be repeat
 </header>`;
 }
 
-/** The order in which routes are tried, but with repositories before the routes below a repository. */
+/**
+ * Sorts operations in the order in which their routes are tried, but with repositories before the routes below a repository.
+ */
 function inOrder(entries: Entry[]): Entry[] {
   const isOf = (group: string) => (entry: Entry) => entry.operation.tags[0] === group;
   const first = entries.findIndex(isOf('Tags'));
@@ -71,7 +73,7 @@ function section(group: string, entries: Entry[], origin: string): Html {
   )}</section>`;
 }
 
-/** A link to the id opens the details, since the id stands in them. */
+/** The id is inside the details element, so a browser that follows a link to it opens the element. */
 function article(entry: Entry, origin: string): Html {
   const { method, path, operation } = entry;
   return html`<details>
@@ -98,7 +100,7 @@ function schemaText([, { content }]: Answer): string {
   return JSON.stringify(content?.['application/json']?.schema ?? null);
 }
 
-/** Answers with the same fields. */
+/** Renders answers that have the same fields. */
 function answersOf(answers: Answer[]): Html {
   const schema = answers[0]?.[1].content?.['application/json']?.schema;
   return html`${answers.map(
@@ -106,7 +108,7 @@ function answersOf(answers: Answer[]): Html {
   )}${schema ? fieldsOf(schema, false) : ''}`;
 }
 
-/** Each paragraph of the description is a code and when it is the answer. */
+/** Renders the errors of a status. In its description, each paragraph is a code and the condition under which it is sent. */
 function errorOf([status, { description: text }]: [string, { description: string }]): Html {
   const errors = text.split('\n\n').map((one) => /^`(\w+)`: (.*)$/s.exec(one) ?? [one, '', one]);
   const byCode = Map.groupBy(errors, ([, code]) => code);
@@ -132,7 +134,7 @@ function code(text: string): Html {
   return html`<pre tabindex="0"><code>${text}</code></pre>`;
 }
 
-/** Paragraphs, and lists with a dash before each entry. */
+/** Renders paragraphs, and lists with a dash before each entry. */
 function paragraphs(text: string): Html[] {
   return text.split('\n\n').map((one) => {
     const [, ...entries] = `\n${one}`.split('\n- ');
