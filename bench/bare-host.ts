@@ -5,7 +5,7 @@
 import { emulate } from '../src/local/emulator.ts';
 import { freePort } from '../test/world/registry.ts';
 
-/** The schema of the bare Worker: the rows that the registry must at least read, each found by its own key. */
+/** The schema of the bare Worker: only the rows that a registry must read, each found by its own key. */
 const SCHEMA = [
   `CREATE TABLE manifests (name TEXT PRIMARY KEY, media_type TEXT, digest TEXT, size INTEGER, content TEXT)
    STRICT, WITHOUT ROWID`,

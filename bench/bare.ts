@@ -1,4 +1,6 @@
-/** The client of the bare Worker. Its requests move the same bytes and rows as those to the registry. */
+/**
+ * The client of the bare Worker (`workers/bare.ts`). Its requests move the same bytes and rows as the requests to the registry.
+ */
 import { Client } from './client.ts';
 import { type Blob, type Image, MANIFEST_TYPE } from './content.ts';
 

@@ -1,4 +1,7 @@
-/** The load generator. It sends several requests at once over kept connections, with bodies as container clients send them. */
+/**
+ * The load generator. It sends several requests at the same time over open connections, with bodies as container clients send
+ * them.
+ */
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { Agent, type ClientRequest, type IncomingMessage, request } from 'node:http';
@@ -7,9 +10,9 @@ import { performance } from 'node:perf_hooks';
 
 /** The number of concurrent requests, and of connections. */
 export const CONCURRENCY = 16;
-/** The number of bytes of the buffer into which a pull is read. */
+/** The size in bytes of the buffer into which a pull is read. */
 const RECEIVE_BYTES = 1024 * 1024;
-/** The number of bytes of a chunk of the transfer encoding. docker sends a layer in chunks of this size. */
+/** The size in bytes of a chunk of the transfer encoding. docker sends a layer in chunks of this size. */
 const CHUNK_BYTES = 32 * 1024;
 
 export type Headers = Record<string, string>;
@@ -26,7 +29,7 @@ export interface Body {
   sized: boolean;
 }
 
-/** The Accept header of clients. distribution sends an OCI manifest only to clients that accept its type. */
+/** The Accept header of clients. CNCF Distribution sends an OCI manifest only to clients that accept its type. */
 const ACCEPT = [
   'application/vnd.oci.image.manifest.v1+json',
   'application/vnd.oci.image.index.v1+json',
@@ -35,7 +38,7 @@ const ACCEPT = [
   '*/*',
 ].join(', ');
 
-/** A client of one server. Its `headers` are sent with every request. */
+/** A client of one server. It sends `headers` with every request. */
 export class Client {
   headers: Headers = {};
   readonly #url: URL;
@@ -81,7 +84,7 @@ export class Client {
     });
   }
 
-  /** The digest of the body of the answer to a GET. */
+  /** Sends a GET request and returns the digest of the answer's body. */
   async digest(path: string): Promise<string> {
     const { body } = await this.send(200, 'GET', path);
     return `sha256:${createHash('sha256').update(body).digest('hex')}`;
@@ -107,7 +110,7 @@ export class Client {
   }
 }
 
-/** Counts the bytes of the body of an answer. It reads only the Content-Length of the head, to find the end. */
+/** Counts the bytes of an answer's body. Of the headers it reads only Content-Length, to find the end. */
 class Counter {
   head = '';
   received = 0;
@@ -136,7 +139,7 @@ async function writeChunks(sending: ClientRequest, bytes: Buffer): Promise<void>
   }
 }
 
-/** The number of times per second that `one` ends, if it runs `CONCURRENCY` times at once for `milliseconds`. */
+/** Returns how many times per second `one` finishes if it runs `CONCURRENCY` times at once, for `milliseconds`. */
 export async function rateOf(one: () => Promise<unknown>, milliseconds: number): Promise<number> {
   const start = performance.now();
   let done = 0;
@@ -151,8 +154,8 @@ export async function rateOf(one: () => Promise<unknown>, milliseconds: number):
 }
 
 /**
- * The speed of `work` in MB (million bytes) per second. `work` moves `size` bytes. It is repeated for `milliseconds`, and runs
- * at least once.
+ * Returns the speed of `work` in MB (million bytes) per second. One run of `work` moves `size` bytes. It is repeated for
+ * `milliseconds`, but runs at least once.
  */
 export async function speedOf(size: number, work: () => Promise<unknown>, milliseconds = 0): Promise<number> {
   const start = performance.now();

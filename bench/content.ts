@@ -1,4 +1,4 @@
-/** The content that is pushed and pulled: a layer with other bytes for each push, and a small image of ten layers. */
+/** The content that is pushed and pulled: a layer with different bytes for each push, and a small image of ten layers. */
 import { createHash, randomBytes } from 'node:crypto';
 
 export interface Blob {
@@ -18,7 +18,7 @@ const LAYER_TYPE = 'application/vnd.oci.image.layer.v1.tar+gzip';
 const LAYERS = 10;
 const SMALL_BYTES = 1000;
 
-/** Changes the beginning of the memory at random, and returns it as a layer that no registry has. */
+/** Replaces the first bytes of the memory by random ones, and returns it as a layer that no registry has. */
 export function nextLayer(memory: Buffer): Blob {
   randomBytes(32).copy(memory);
   return blobOf(memory);

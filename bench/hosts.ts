@@ -1,4 +1,4 @@
-/** Starts and stops the programs that the registry is compared with, each with an empty data folder of its own. */
+/** Starts and stops the programs with which the registry is compared. Each has an empty data folder. */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { existsSync, rmSync } from 'node:fs';
 import { mkdir, mkdtemp, writeFile } from 'node:fs/promises';
@@ -31,7 +31,10 @@ export async function startBare(): Promise<Host> {
   throw new Error('the bare Worker did not start');
 }
 
-/** Starts distribution, built with Go at the first run, or else the package of Debian. `null` if neither is available. */
+/**
+ * Starts CNCF Distribution: built with Go at the first run, or otherwise from the package of Debian. Returns `null` if neither
+ * is available.
+ */
 export async function startDistribution(): Promise<(Host & { version: string }) | null> {
   const program = await findDistribution();
   if (program === null) return null;
@@ -47,8 +50,8 @@ export async function startDistribution(): Promise<(Host & { version: string }) 
 }
 
 /**
- * The settings of distribution: those of its example, without a log of requests. Clients need no login, because with htpasswd
- * every request would cost a bcrypt.
+ * Returns the configuration of CNCF Distribution: its example, without a request log. Clients need no login, because with
+ * htpasswd every request would compute a bcrypt hash.
  */
 function settingsOf(folder: string, address: string): string {
   return `version: 0.1
@@ -106,7 +109,7 @@ function killGroup({ pid }: ChildProcess): void {
   try {
     if (pid !== undefined) process.kill(-pid, 'SIGKILL');
   } catch {
-    // No process of the group is left.
+    // The error means that no process of the group is left.
   }
 }
 

@@ -1,7 +1,7 @@
 /**
- * `npm run bench:latency [-- --quick] [-- --write] [-- --peer REPOSITORY]` measures how pulls and pushes suffer from the distance
- * to D1 and R2. It delays each of their calls, and counts how many are made one after the other. `--write` writes the tables
- * into docs/performance.md. `--peer` clones serverless-registry from another place than GitHub.
+ * `npm run bench:latency [-- --quick] [-- --write] [-- --peer REPOSITORY]` measures how much the distance to D1 and R2 slows
+ * pulls and pushes. It delays each call to D1 and R2, and counts how many calls are made one after the other. `--write` writes
+ * the tables into docs/performance.md. `--peer` clones serverless-registry from another URL than GitHub.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
@@ -21,7 +21,9 @@ interface Plan {
 const R2_MS = 20;
 const FULL: Plan = { rounds: 3, clients: CLIENTS, d1: [5, 30, 100] };
 const QUICK: Plan = { rounds: 1, clients: ['docker 28', 'docker 29'], d1: [30] };
-/** The time after which an isolate has written the pulls that it has counted (`PULL_COUNT_SECONDS`, by default 5). */
+/**
+ * The number of milliseconds after which an isolate has written its pull counts (`PULL_COUNT_SECONDS`, by default 5 seconds).
+ */
 const BACKGROUND_MS = 7000;
 
 exitOnSignals();
@@ -40,7 +42,7 @@ process.exit();
 
 async function run(): Promise<Row[]> {
   const rows: Row[] = [];
-  // The first requests of a Worker compile its code and check its database.
+  // The first requests to a Worker are not measured, because they compile its code and check its database.
   for (const client of plan.clients) for (const side of sides) await measure(side, client, 'push, new', { d1: 0, r2: 0 });
   for (const name of CASES) {
     for (const client of plan.clients) {

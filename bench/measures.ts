@@ -1,4 +1,4 @@
-/** The measures: the requests of each side, the preparation, and the checks before the measurement. */
+/** The measures: the requests to each side, the preparation, and the checks before the measurement. */
 import type { Bare } from './bare.ts';
 import { rateOf, speedOf } from './client.ts';
 import { type Blob, type Image, nextLayer, smallImage } from './content.ts';
@@ -18,15 +18,15 @@ export interface Sides {
 
 export interface Amounts {
   layerBytes: number;
-  /** The duration of a sample. A sample of a push is one push instead. */
+  /** The duration of a sample in milliseconds. A sample of a push is one push instead. */
   milliseconds: number;
 }
 
-/** A side that stores layers: how to push a layer, and how to pull it. */
+/** How one side stores layers: how to push a layer, and how to pull it. */
 interface Shelf {
   push(layer: Blob): Promise<void>;
   at: { client: Registry['client']; blobPath(layer: Blob): string };
-  /** The path of a layer that was pushed, and pulled without a difference. */
+  /** The path of a layer that was pushed, and whose pull returned the same bytes. */
   held?: string;
 }
 
@@ -64,7 +64,7 @@ export function layerMeasures(
   ];
 }
 
-/** A measure of pushes. Every push has bytes that no side has stored before. */
+/** Returns a measure of pushes. The bytes of every push are new to all sides. */
 function pushMeasure(name: string, aim: number | null, shelves: Shelves, memory: Buffer): Measure {
   const sample = ({ push }: Shelf): Sample => {
     return () => {
@@ -75,7 +75,7 @@ function pushMeasure(name: string, aim: number | null, shelves: Shelves, memory:
   return { name, unit: 'MB/s', aim, prepare: () => fill(shelves, memory), sides: mapSides(shelves, sample) };
 }
 
-/** A measure of pulls. During the measurement the bytes are only counted. Their digest was compared before. */
+/** Returns a measure of pulls. During the measurement the bytes are only counted, because their digest was checked before. */
 function pullMeasure(name: string, aim: number | null, shelves: Shelves, memory: Buffer, milliseconds: number): Measure {
   const sample = (shelf: Shelf): Sample => {
     const pull = async () => {
@@ -99,12 +99,12 @@ async function pushAndCheck({ push, at }: Shelf, layer: Blob): Promise<string> {
   return path;
 }
 
-/** The measures of small requests. The preparation of the first measure pushes the image that all of them use. */
+/** Returns the measures of small requests. The preparation of the first measure pushes the image that all of them use. */
 export function requestMeasures({ storage, member, bare, distribution }: Sides, { milliseconds }: Amounts): Measure[] {
   const image = smallImage();
   const { digest } = image.manifest;
   const measure = (name: string, unit: Measure['unit'], aim: number | null, work: Partial<Record<Side, Work>>): Measure => {
-    // The push of an image is a dozen requests. A sample takes longer, so that it contains several pushes.
+    // The push of an image takes a dozen requests. So its sample takes longer, in order to contain several pushes.
     const sample = (one: Work): Sample => {
       return () => rateOf(one, unit === 'img/s' ? 2 * milliseconds : milliseconds);
     };

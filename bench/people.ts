@@ -2,7 +2,7 @@
 const TEAMS = 20;
 const STATEMENTS = 10;
 
-/** Creates the user through the API. @param administrator NAME:PASSWORD @returns NAME:KEY of the user */
+/** Creates the user through the management API. @param administrator NAME:PASSWORD @returns NAME:KEY of the user */
 export async function memberOfManyTeams(url: string, administrator: string): Promise<string> {
   const call = async (method: string, path: string, body: object = {}): Promise<unknown> => {
     const response = await fetch(`${url}/api/v1${path}`, {

@@ -1,4 +1,4 @@
-/** A client of a registry (Berth or distribution), which sends the same requests as container clients. */
+/** A client of a registry (Berth or CNCF Distribution). It sends the same requests as container clients. */
 import { Client, type Headers } from './client.ts';
 import { type Blob, type Image, MANIFEST_TYPE } from './content.ts';
 
@@ -14,7 +14,7 @@ export class Registry {
   readonly url: string;
   readonly credentials: string | null;
 
-  /** @param credentials NAME:PASSWORD; `null` if the registry needs no login */
+  /** @param credentials NAME:PASSWORD, or `null` if the registry needs no login */
   constructor(url: string, credentials: string | null) {
     this.url = url;
     this.credentials = credentials;
@@ -64,7 +64,7 @@ export class Registry {
     await this.#putManifest(manifest);
   }
 
-  /** Pushes an image whose blobs the registry already has: a HEAD for each blob, and the manifest. */
+  /** Pushes an image whose blobs the registry has already: a HEAD request for each blob, and the manifest. */
   async pushKnown({ blobs, manifest }: Image): Promise<void> {
     for (const blob of blobs) await this.client.send(200, 'HEAD', this.blobPath(blob));
     await this.#putManifest(manifest);
@@ -83,7 +83,7 @@ function withDigest(location: string, { digest }: Blob): string {
   return `${path}${path.includes('?') ? '&' : '?'}digest=${digest}`;
 }
 
-/** The path of a location, which may be a path or a whole URL. */
+/** Returns the path of a location, which may be a path or a URL. */
 function pathOf(location: string): string {
   const { pathname, search } = new URL(location, 'http://registry');
   return pathname + search;

@@ -1,11 +1,11 @@
-/** The report of a run, which `run.ts` saves as JSON, and its form as a table. */
+/** The report of a run, which `run.ts` saves as JSON, and the table that shows it. */
 import { cpus } from 'node:os';
 import type { Result, Side, Spread } from './rounds.ts';
 
 export interface Ceiling {
   /** The number of requests per second to a route that only answers `ok`. */
   requests: number;
-  /** MB per second that are sent in bodies with a Content-Length (`send`) and without one (`sendUnsized`). */
+  /** The number of MB per second that are sent in bodies with a Content-Length (`send`) and without one (`sendUnsized`). */
   send: number;
   sendUnsized: number;
 }

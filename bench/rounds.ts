@@ -1,19 +1,19 @@
 /**
- * Compares several sides by one measure. The speed of the machine changes from second to second. Therefore the sides take turns
- * in every round, every second round in reverse order, and a ratio compares two rates of the same round.
+ * Compares several sides by one measure. The speed of the machine changes from second to second. So the sides take turns in
+ * every round, in every second round in reverse order, and a ratio compares two rates of the same round.
  */
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 export type Side = 'berth' | 'bare' | 'distribution';
 
-/** Takes one sample. @returns a rate: a greater one is better */
+/** Takes one sample. @returns a rate; higher is better */
 export type Sample = () => Promise<number>;
 
 export interface Measure {
   name: string;
   unit: 'MB/s' | 'req/s' | 'img/s';
-  /** The smallest acceptable ratio of Berth's rate to the bare Worker's rate. `null` if there is no aim. */
+  /** The smallest acceptable ratio of Berth's rate to the bare Worker's rate, or `null` if there is none. */
   aim: number | null;
   /** Warms up all sides, and checks that they answer correctly. */
   prepare(): Promise<void>;
@@ -34,17 +34,19 @@ export interface Result {
   rates: Partial<Record<Side, Spread>>;
   /** The ratio of Berth's rate to the rate of each other side. */
   ratios: Partial<Record<Side, Spread>>;
-  /** The part of one core that the load generator used during the samples of Berth and of the bare Worker. */
+  /** The share of one CPU core that the load generator used during the samples of Berth and of the bare Worker. */
   load: number;
 }
 
 export interface Bounds {
   rounds: number;
-  /** The time after which no further round begins. */
+  /** The number of milliseconds after which no further round starts. */
   milliseconds: number;
 }
 
-/** The pause before each sample, so that the work that a side does after its answers does not slow the next side. */
+/**
+ * The pause before each sample, in milliseconds. It keeps work that one side does after its answers from slowing the next side.
+ */
 const REST_MS = 100;
 
 export async function compare(measure: Measure, bounds: Bounds): Promise<Result> {
@@ -73,7 +75,7 @@ export async function compare(measure: Measure, bounds: Bounds): Promise<Result>
   return { name: measure.name, unit: measure.unit, aim: measure.aim, rounds, rates, ratios, load };
 }
 
-/** Takes a sample, and measures the part of one core that this process used meanwhile. */
+/** Takes a sample, and measures the share of one CPU core that this process used meanwhile. */
 async function loaded(sample: Sample): Promise<{ rate: number; load: number }> {
   const [start, before] = [performance.now(), process.cpuUsage()];
   const rate = await sample();

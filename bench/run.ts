@@ -1,7 +1,7 @@
 /**
- * `npm run bench [-- --quick] [-- --json FILE]` measures the speed of the registry. It compares the registry with a Worker that
- * only moves the same bytes, which is the limit of the platform, and with distribution. Rates depend on the machine, so the
- * ratios are the result.
+ * `npm run bench [-- --quick] [-- --json FILE]` measures the speed of the registry. It compares the registry with CNCF
+ * Distribution and with a Worker that only moves the same bytes, which is the maximum speed of the platform. Rates depend on
+ * the machine, so the result is the ratios.
  */
 import { rmSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';

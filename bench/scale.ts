@@ -1,7 +1,7 @@
 /**
- * `npm run bench:scale [-- --quick]` measures what each route costs on a database with 50,000 repositories, one of which has
- * 100,000 tags, a million blobs and five million events, and on one with a hundredth of that. A route whose cost depends on the
- * size of the database is shown with a mark. `--quick` compares a database of a hundredth with one of a thousandth.
+ * `npm run bench:scale [-- --quick]` measures the cost of each route on two databases. One has 50,000 repositories (one of
+ * which has 100,000 tags), a million blobs and five million events. The other has a hundredth of that. A route whose cost
+ * depends on the size of the database is marked. `--quick` uses a hundredth and a thousandth instead.
  */
 import { randomBytes } from 'node:crypto';
 import { rmSync } from 'node:fs';
@@ -20,7 +20,7 @@ interface Plan {
   large: number;
   small: number;
   calls: number;
-  /** The number of runs of the schedule. Six are those of an hour. */
+  /** The number of runs of the schedule. There are six runs in an hour. */
   runs: number;
 }
 
@@ -46,7 +46,7 @@ async function measured(scale: number): Promise<Result> {
   const folder = await mkdtemp(join(tmpdir(), 'berth-scale-'));
   process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
   const secrets = { secret: randomBytes(32).toString('base64url'), password: randomBytes(18).toString('base64url') };
-  // The first start makes the tables.
+  // The first start creates the tables.
   await (await Scaled.start(folder, secrets)).stop();
   process.stderr.write(`filling a database (${scale * 100} %)\n`);
   const filled = fill(folder, shapeOf(scale));

@@ -1,4 +1,4 @@
-/** The pulls and pushes that are measured, each with what must be in the registry before. */
+/** The pulls and pushes that are measured, and the preparation of each. */
 import { type Blob, type Image, imageOf, newConfig, newLayer } from '../content.ts';
 import { type Account, type ClientName, pull, push } from './clients.ts';
 import { Lane } from './lane.ts';
@@ -18,7 +18,7 @@ const SOURCE = 'bench/base';
 const TAG = 'latest';
 const LAYERS = 10;
 
-/** Does what a case needs before. @returns the part that is measured, for a lane that begins */
+/** Prepares a case. @returns the function to measure, which gets a new lane */
 export async function prepareCase(
   name: CaseName,
   client: ClientName,

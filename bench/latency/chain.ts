@@ -1,19 +1,19 @@
 /**
- * Counts the calls that were made one after the other. Time does not matter for this: calls are intervals between numbers that
- * grow with each beginning and each end of a call.
+ * Computes how many calls were made one after the other. The time of calls does not matter: each call is an interval between
+ * two numbers of a counter, which grows at each start and end of a call.
  */
 export type Kind = 'd1' | 'r2';
 
-/** A call of D1 or R2. `end` is `null` if it had not ended when the request was answered. */
+/** A call to D1 or R2. `end` is `null` if the call had not ended when the request was answered. */
 export interface Call {
   kind: Kind;
   start: number;
   end: number | null;
 }
 
-/** The calls of one request, as far as they began before its answer. */
+/** The calls of one request that started before its answer. */
 export interface Visit {
-  /** The number that the load generator gave the request, and the name of the pull or push that it belongs to. */
+  /** The number that the load generator gave to the request, and the name of the pull or push to which it belongs. */
   number: number;
   name: string;
   calls: Call[];
@@ -22,7 +22,7 @@ export interface Visit {
 
 export type Counts = Record<Kind, number>;
 
-/** The calls that the answer waited for. */
+/** Returns the calls for which the answer waited. */
 function waitedFor({ calls, answered }: Visit, kind: Kind): { start: number; end: number }[] {
   return calls.flatMap((call) =>
     call.kind === kind && call.end !== null && call.end < answered ? [{ ...call, end: call.end }] : [],
@@ -30,8 +30,8 @@ function waitedFor({ calls, answered }: Visit, kind: Kind): { start: number; end
 }
 
 /**
- * The length of the longest chain of calls in which each one starts after the end of the previous one. Calls that ended after
- * the answer do not count.
+ * Returns the length of the longest chain of calls in which each call starts after the end of the previous one. Calls that
+ * ended after the answer do not count.
  */
 export function chainOf(visit: Visit, kind: Kind): number {
   const calls = waitedFor(visit, kind).sort((a, b) => a.end - b.end);
@@ -49,20 +49,21 @@ export function totalOf(visit: Visit, kind: Kind): number {
   return waitedFor(visit, kind).length;
 }
 
-/**
- * A request, or a point at which several sequences of requests meet (`number` is `null`).
- */
+/** A request, or a point where several sequences of requests join (`number` is `null`). */
 export interface Step {
   number: number | null;
-  /** The steps that ended before this one began, because it needs their results or took the place of one of them. */
+  /** The steps that ended before this step started, because it needs their results or had to wait for a free connection. */
   after: Step[];
-  /** The same without those whose place it took: the steps before it if the client had no limit on parallel requests. */
+  /** The steps whose results this step needs. These are the steps before it if the client had no limit on parallel requests. */
   needs: Step[];
 }
 
 export const BEGINNING: Step = { number: null, after: [], needs: [] };
 
-/** The longest way from the beginning to a step. The length of a way is the sum of the weights of its requests. */
+/**
+ * Returns the length of the longest path from the beginning to a step. The length of a path is the sum of the weights of its
+ * requests.
+ */
 export function longestWay(step: Step, weight: (number: number) => number, edges: 'after' | 'needs'): number {
   const known = new Map<Step, number>();
   const lengthOf = (one: Step): number => {

@@ -22,7 +22,7 @@ export type ClientName = 'docker 28' | 'docker 29' | 'BuildKit';
 
 export const CLIENTS: ClientName[] = ['docker 28', 'docker 29', 'BuildKit'];
 
-/** The registry and the caller. */
+/** The URL of the registry, and the credentials of the caller. */
 export interface Account {
   url: string;
   /** NAME:PASSWORD, or `null` for an anonymous caller. */
@@ -33,9 +33,9 @@ interface Push {
   repository: string;
   tag: string;
   image: Image;
-  /** The blobs that the client knows to be in this repository, because it has pushed or pulled them. */
+  /** The blobs that the client knows to be in this repository, because it has pushed or pulled them before. */
   known: Set<string>;
-  /** The blobs that the client knows to be in another repository, and that repository. */
+  /** A repository, and the blobs that the client knows to be there. */
   elsewhere: { repository: string; digests: Set<string> } | null;
 }
 
@@ -53,7 +53,9 @@ const LIMITS: Record<ClientName, Limits> = {
 const ACCEPT = { accept: `${MANIFEST_TYPE}, application/vnd.oci.image.index.v1+json, */*` };
 const OCTETS = { 'content-type': 'application/octet-stream' };
 
-/** The credentials of a client during one pull or push. It asks for a token once for all its requests with the same scopes. */
+/**
+ * The credentials of a client during one pull or push. The client requests one token for all its requests with the same scopes.
+ */
 class Session {
   readonly name: ClientName;
   readonly #account: Account;
@@ -61,7 +63,7 @@ class Session {
   readonly #actions: string;
   #scheme = '';
   readonly #tokens = new Map<string, Promise<{ value: string; step: Step }>>();
-  /** docker 28 asks for the tokens of mounts one after the other. */
+  /** The step of the last token request for a mount. docker 28 requests the tokens for mounts one after the other. */
   #mounting: Promise<Step> = Promise.resolve(BEGINNING);
 
   constructor(name: ClientName, account: Account, repository: string, actions: string) {
@@ -71,7 +73,7 @@ class Session {
     this.#actions = actions;
   }
 
-  /** Reads which credentials the registry wants: from `GET /v2/` (docker 28), or from the refusal of a first request. */
+  /** Finds out which credentials the registry wants: from `GET /v2/` (docker 28), or from the refusal of a first request. */
   async begin(lane: Lane, method: string, path: string): Promise<void> {
     const ping = this.name === 'docker 28';
     const answer = ping
@@ -81,7 +83,7 @@ class Session {
     if (this.#scheme === 'bearer') await this.headers(lane);
   }
 
-  /** The headers that authorize a request. @param from the repository that the request mounts from */
+  /** Returns the headers that authorize a request. @param from the repository from which the request mounts */
   async headers(lane: Lane, from: string | null = null): Promise<Record<string, string>> {
     if (this.#scheme === 'basic') return { authorization: `Basic ${base64(this.#account.credentials ?? '')}` };
     if (this.#scheme !== 'bearer') return {};
@@ -166,7 +168,7 @@ export async function push(name: ClientName, account: Account, what: Push, lane:
   }
   const ordered = name === 'BuildKit' ? layers : blobs;
   const [first, second] = [lane.fork(), lane.fork()];
-  // BuildKit sends JSON beside its four other requests.
+  // BuildKit sends JSON in addition to its four other requests.
   await Promise.all([
     first.each(uploads, ordered, (blob, one) => pushBlob(session, what, blob, one)),
     name === 'BuildKit' ? pushBlob(session, what, config, second) : null,
@@ -180,7 +182,7 @@ export async function push(name: ClientName, account: Account, what: Push, lane:
 async function pushLayerClassic(session: Session, what: Push, layer: Blob, lane: Lane): Promise<void> {
   if (what.known.has(layer.digest) && (await exists(session, what.repository, `blobs/${layer.digest}`, lane))) return;
   if (what.elsewhere?.digests.has(layer.digest)) {
-    // A layer that docker has pushed anywhere is looked up in this repository first.
+    // docker first checks whether this repository has a layer that it has pushed to another repository.
     if (await exists(session, what.repository, `blobs/${layer.digest}`, lane)) return;
     if (await mounted(session, what.repository, layer, what.elsewhere.repository, lane)) return;
   }

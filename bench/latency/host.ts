@@ -1,6 +1,6 @@
 /**
- * Runs one side in a process of its own: `node bench/latency/host.ts SIDE ENTRY DATA_DIR`. Prints the address of the Worker.
- * SIGINT ends it. The environment variable `VARIABLES` contains the text bindings of the Worker as JSON.
+ * Runs one side of the comparison in a process of its own: `node bench/latency/host.ts SIDE ENTRY DATA_DIR`. Prints the address
+ * of the Worker. SIGINT ends it. The environment variable `VARIABLES` contains the text bindings of the Worker as JSON.
  */
 import type { D1Database } from '@cloudflare/workers-types';
 import { type Deployment, readDeployment } from '../../src/local/deployment.ts';
@@ -9,7 +9,7 @@ import { migrate, readMigrations } from '../../src/local/schema.ts';
 import { freePort } from '../../test/world/registry.ts';
 import { PEER_COMPATIBILITY } from './peer.ts';
 
-/** The rows that the Worker with the fewest calls keeps. */
+/** The tables of the Worker with the fewest calls (`workers/least.ts`). */
 const LEAST = [
   'CREATE TABLE manifests (name TEXT PRIMARY KEY, media_type TEXT, digest TEXT, size INTEGER, content TEXT) STRICT',
   'CREATE TABLE tags (name TEXT PRIMARY KEY, digest TEXT) STRICT',

@@ -1,4 +1,4 @@
-/** Sends the requests of a client, and records which request waited for which others. */
+/** Sends the requests of a client, and records for each request which other requests it waited for. */
 import { BEGINNING, type Step } from './chain.ts';
 
 export interface Sent {
@@ -14,16 +14,16 @@ export interface Sending {
   unsized?: boolean;
 }
 
-/** The numbers of all requests of this process. */
+/** The number of requests that this process has sent. Each request gets the next number. */
 let numbers = 0;
 
-/** A sequence of requests. */
+/** A sequence of requests, each of which waits for the one before. */
 export class Lane {
   last: Step;
   readonly #url: string;
   readonly #name: string;
 
-  /** @param name the name of the pull or push. Empty if it is not measured */
+  /** @param name the name of the pull or push, or the empty string if the requests are not measured */
   constructor(url: string, name = '', last: Step = BEGINNING) {
     this.#url = url;
     this.#name = name;
@@ -50,7 +50,7 @@ export class Lane {
     throw new Error(`${method} ${path} answered ${response.status}, not ${expected}: ${text.slice(0, 500)}`);
   }
 
-  /** Makes the next request wait for another step too. */
+  /** Makes the next request also wait for another step. */
   waitFor(step: Step): void {
     this.last = { number: null, after: [this.last, step], needs: [this.last, step] };
   }
@@ -64,7 +64,7 @@ export class Lane {
     this.last = { number: null, after: last, needs: last };
   }
 
-  /** Does `work` for all items, for at most `width` of them at a time. Goes on when all is done. */
+  /** Runs `work` for all items, for at most `width` items at the same time. The lane continues when all are done. */
   async each<T>(width: number, items: T[], work: (item: T, lane: Lane) => Promise<void>): Promise<void> {
     const left = [...items];
     const begin = this.last;

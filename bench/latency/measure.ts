@@ -1,4 +1,4 @@
-/** Measures one pull or push: its time, and the calls of D1 and R2 that it waited for. */
+/** Measures one pull or push: its time, and the calls to D1 and R2 for which it waited. */
 import { performance } from 'node:perf_hooks';
 import { type CaseName, prepareCase } from './cases.ts';
 import { type Counts, chainOf, type Kind, longestWay, totalOf, type Visit } from './chain.ts';
@@ -14,11 +14,11 @@ export interface Delays {
 export interface Sample {
   milliseconds: number;
   requests: number;
-  /** The calls on the critical path. */
+  /** The number of calls on the critical path. */
   path: Counts;
-  /** The same if the client had no limit on parallel requests. */
+  /** The number of calls on the critical path if the client had no limit on parallel requests. */
   shortest: Counts;
-  /** All calls that answers waited for. */
+  /** The number of all calls for which answers waited. */
   total: Counts;
 }
 
@@ -26,7 +26,7 @@ export function nameOf(client: ClientName, name: CaseName): string {
   return `${name}, ${client}`;
 }
 
-/** A pull or push of one side. `null` if the side does not have the case. */
+/** Measures a pull or push on one side. Returns `null` if the side does not support the case. */
 export async function measure(side: Side, client: ClientName, name: CaseName, delays: Delays): Promise<Sample | null> {
   if (name === 'pull, public' && !side.isPublic) return null;
   await setDelays(side, 0, 0);

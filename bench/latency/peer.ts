@@ -1,6 +1,6 @@
 /**
- * Fetches the source of cloudflare/serverless-registry, another registry on Workers and R2. Nothing of it is part of this
- * project: it is cloned into a folder of temporary files, and used from there.
+ * Fetches the source of cloudflare/serverless-registry, another registry on Workers and R2. It is not part of this project: it
+ * is cloned into a temporary folder and used from there.
  */
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -11,17 +11,17 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
 const REPOSITORY = 'https://github.com/cloudflare/serverless-registry';
-/** The commit of 17 June 2026. */
+/** The commit to compare with, of 17 June 2026. */
 const COMMIT = '5f97b0ec60179337d01e5f69df944bef088396c9';
 const FOLDER = join(tmpdir(), `berth-bench-serverless-registry-${COMMIT.slice(0, 12)}`);
 const WRAPPER = fileURLToPath(new URL('../workers/delayed.ts', import.meta.url));
 
-/** The date and flags with which its example configuration runs it. */
+/** The compatibility date and flags in its example configuration. */
 export const PEER_COMPATIBILITY = { compatibilityDate: '2024-09-09', compatibilityFlags: ['nodejs_compat'] };
 
 /**
- * Returns the path of the entry file of the peer with delayed calls, or `null` if its source cannot be fetched.
- * @param source a repository to clone instead of the one at GitHub
+ * Returns the path of the peer's entry file with delayed calls, or `null` if its source cannot be fetched. @param source the
+ * URL of a repository to clone instead of the one at GitHub
  */
 export async function peerEntry(source = REPOSITORY): Promise<string | null> {
   const entry = join(FOLDER, 'delayed.ts');
@@ -35,7 +35,7 @@ export async function peerEntry(source = REPOSITORY): Promise<string | null> {
     const lines = [
       `import worker from './index.ts';`,
       `import { delayed } from '${WRAPPER}';`,
-      // It writes a line for each request without credentials.
+      // The peer logs a line for each request without credentials. This turns that off.
       'console.warn = () => undefined;',
       `export default delayed(worker, { d1: 'DB', r2: 'REGISTRY' });`,
     ];

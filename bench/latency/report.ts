@@ -1,4 +1,4 @@
-/** The tables of a run, as they are printed and as they stand in docs/performance.md. */
+/** The tables of a run, for the terminal and for docs/performance.md. */
 import { readFile, writeFile } from 'node:fs/promises';
 import { machine } from '../report.ts';
 import type { CaseName } from './cases.ts';
@@ -6,12 +6,12 @@ import type { Counts, Kind } from './chain.ts';
 import type { ClientName } from './clients.ts';
 import type { Sample } from './measure.ts';
 
-/** A case with one client. */
+/** The results of a case with one client. */
 export interface Row {
   name: CaseName;
   client: ClientName;
-  /** For each delay of D1, the samples of each round by the name of the side. */
-  /** The calls of Berth that no answer waited for, for one pull or push. */
+  /** For each delay of D1, the samples of each round, by the name of the side. */
+  /** The number of Berth's calls for which no answer waited, for one pull or push. */
   background: Counts;
   times: { d1: number; samples: Record<string, Sample | null>[] }[];
 }
@@ -40,7 +40,7 @@ export function tablesOf(rows: Row[], about: About): string {
   ].join('\n\n');
 }
 
-/** Replaces the tables in the page. @throws Error if the page has no place for them */
+/** Replaces the tables in the page. @throws Error if the page has no markers for them */
 export async function writeTables(tables: string): Promise<void> {
   const page = await readFile(PAGE, 'utf8');
   const [start, end] = [page.indexOf(BEGIN), page.indexOf(END)];

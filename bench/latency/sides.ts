@@ -14,9 +14,9 @@ export type SideName = 'berth' | 'least' | 'peer';
 export interface Side {
   name: SideName;
   url: string;
-  /** NAME:PASSWORD of a caller who may push and pull. */
+  /** NAME:PASSWORD of a user who may push and pull. */
   credentials: string;
-  /** True if an anonymous caller can pull. */
+  /** True if anonymous callers can pull. */
   isPublic: boolean;
   stop(): Promise<void>;
 }
@@ -55,7 +55,7 @@ async function start(side: SideName, entry: string, variables: Record<string, st
   throw new Error(`${side} did not start`);
 }
 
-/** Makes an access key, because people and machines log in with keys, and two public repositories. @returns NAME:KEY */
+/** Creates an access key (because users log in with keys) and two public repositories. @returns NAME:KEY */
 async function keyOf(url: string, credentials: string): Promise<string> {
   const headers = {
     authorization: `Basic ${Buffer.from(credentials).toString('base64')}`,
@@ -78,11 +78,11 @@ export async function setDelays({ url }: Side, d1: number, r2: number): Promise<
 
 export interface Counted {
   visits: Visit[];
-  /** The calls since the start that no answer waited for, by the name of the pull or push. */
+  /** The number of calls since the start for which no answer waited, by the name of the pull or push. */
   background: Record<string, Counts>;
 }
 
-/** Returns the requests since the last look, and the calls in the background. */
+/** Returns the requests since the last call of this function, and the calls in the background. */
 export async function lookAt({ url }: Side): Promise<Counted> {
   return (await fetch(`${url}/-/latency`)).json() as Promise<Counted>;
 }

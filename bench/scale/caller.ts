@@ -1,4 +1,4 @@
-/** Sends the requests of this bench, and prepares what they need. */
+/** Sends the requests of this benchmark, and prepares what they need. */
 import type { Blob } from '../content.ts';
 import { imageOf, MANIFEST_TYPE, newConfig, newLayer } from '../content.ts';
 import { memberOfManyTeams } from '../people.ts';
@@ -23,7 +23,7 @@ export class Caller {
     this.#registry = registry;
   }
 
-  /** Creates a user in 20 teams who is also a member of the large organization. */
+  /** Creates a user in 20 teams, and makes the user a member of the large organization. */
   async prepare(): Promise<void> {
     const password = Buffer.from(this.#registry.basic.slice('Basic '.length), 'base64').toString();
     this.#credentials.member = basic(await memberOfManyTeams(this.#registry.url, password));

@@ -1,13 +1,16 @@
-/** What a call is, and the calls that read. The names of repositories and so on are those of `rows.ts`. */
+/** The type of a measured call, and the calls that only read. The names of repositories and so on are those in `rows.ts`. */
 import type { Caller } from './caller.ts';
 import { BIG, BIG_REPOSITORY } from './shape.ts';
 
-/** A measured request. `prepare` runs before it, and is not measured. */
+/** A kind of measured request. `send` prepares a request, which is not measured, and returns the request to measure. */
 export interface Case {
-  /** The method and the pattern of the route, as in src/http/routes.ts, with HEAD for a GET that is sent as HEAD. */
+  /**
+   * The method and the pattern of the route, as in src/http/routes.ts. For a GET route that is called with HEAD, the method is
+   * HEAD.
+   */
   route: string;
   note?: string;
-  /** The number of calls. Default: that of the plan. */
+  /** The number of calls. If absent, the number in the plan. */
   calls?: number;
   send: (caller: Caller, n: number) => Promise<Sent>;
 }
@@ -16,13 +19,13 @@ export interface Sent {
   path: string;
   body?: object | Buffer;
   headers?: Record<string, string>;
-  /** Who sends it. Default: the administrator with the password. */
+  /** Who sends the request. If absent, the administrator with the password. */
   as?: 'token' | 'member' | 'nobody';
 }
 
 type Options = Omit<Sent, 'path' | 'body'> & { body?: Sent['body'] | ((n: number) => object); note?: string; calls?: number };
 
-/** Returns a case. In the path `#` is the number of the call. */
+/** Returns a case. `#` in the path is replaced by the number of the call. */
 export function call(route: string, path: string, { body, note, calls, ...sent }: Options = {}): Case {
   const send = async (_: Caller, n: number): Promise<Sent> => ({
     ...sent,

@@ -1,4 +1,4 @@
-/** The calls of the routes for pushes and pulls, and of those that change the content of a repository. */
+/** The calls of the routes of pushes and pulls, and of the routes that change the content of a repository. */
 import { newLayer } from '../content.ts';
 import { manifestPut, withDigest } from './caller.ts';
 import { API, type Case, call } from './calls.ts';
@@ -76,7 +76,7 @@ const PULL_CALLS: Case[] = [
   ),
 ];
 
-/** Pushes an image with the tag, and returns the path that `pathOf` makes of its digest. */
+/** Returns a case that pushes an image with the tag and then calls the path that `pathOf` builds from its digest. */
 function ofImage(route: string, tag: string, pathOf: (tag: string, digest: string) => string, note?: string): Case {
   return {
     route,
@@ -88,7 +88,7 @@ function ofImage(route: string, tag: string, pathOf: (tag: string, digest: strin
   };
 }
 
-/** Like `ofImage`, but deletes the tag or the manifest first. */
+/** Returns a case like `ofImage` that deletes the tag or the manifest before the measured call. */
 function ofDeleted(route: string, tag: string, kind: 'tags' | 'manifests', end: string): Case {
   return {
     route,

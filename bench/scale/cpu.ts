@@ -1,11 +1,11 @@
-/** Reads the CPU time of the runtime. Other programs on the machine hardly change it, in contrast to the time of a call. */
+/** Reads the CPU time of the runtime. Unlike the duration of a call, it hardly depends on other programs on the machine. */
 import { readdirSync, readFileSync } from 'node:fs';
 
 const runtimes = new Map<number, number | null>();
 
 /**
- * Returns the CPU time of all threads of the runtime (workerd), in milliseconds, or `null` if there is no such file system.
- * @param group the id of the process group
+ * Returns the CPU time of all threads of the runtime (workerd), in milliseconds, or `null` on a system without /proc. @param
+ * group the id of the process group
  */
 export function cpuTimeOf(group: number): number | null {
   const runtime = runtimes.get(group) ?? findRuntime(group);
@@ -31,7 +31,7 @@ function findRuntime(group: number): number | null {
   }
 }
 
-/** An empty text if the process has ended meanwhile. */
+/** Returns the text of a file, or the empty string if the process has ended meanwhile. */
 function readText(path: string): string {
   try {
     return readFileSync(path, 'utf8');

@@ -1,4 +1,4 @@
-/** Fills the database of a stopped registry. The rows are written straight into its SQLite file, by SQL. */
+/** Fills the database of a stopped registry. SQL writes the rows directly to its SQLite file. */
 import { createHash } from 'node:crypto';
 import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,7 +7,7 @@ import { MANIFEST_TYPE } from '../content.ts';
 import { ACCOUNTS, CONTENT, EVENTS } from './rows.ts';
 import { BLOB_BYTES, BLOBS_PER_IMAGE, type Shape } from './shape.ts';
 
-/** The time and the size of each table and index, in bytes. */
+/** The duration of the filling, and the number of bytes of each table and index. */
 export interface Filled {
   seconds: number;
   bytes: number;
@@ -31,7 +31,7 @@ export function fill(dataDir: string, shape: Shape): Filled {
   }
 }
 
-/** The file of the emulator's database: the only one that has the table of the migrations. */
+/** Returns the path of the emulator's database file: the only one with the table of migrations. */
 function databaseIn(storage: string): string {
   const names = readdirSync(storage, { recursive: true, encoding: 'utf8' });
   for (const name of names.filter((one) => one.endsWith('.sqlite'))) {
@@ -53,7 +53,7 @@ function sha256(text: string): string {
   return `sha256:${createHash('sha256').update(text).digest('hex')}`;
 }
 
-/** The manifest of the image whose blobs begin with the number `first`. */
+/** Returns the manifest of an image whose blobs have numbers from `first` on. */
 function manifestOf(first: number, blobs: number): string {
   const describe = (n: number) => ({
     mediaType: `application/vnd.oci.image.${n === 0 ? 'config.v1+json' : 'layer.v1.tar+gzip'}`,
@@ -64,17 +64,20 @@ function manifestOf(first: number, blobs: number): string {
   return JSON.stringify({ schemaVersion: 2, mediaType: MANIFEST_TYPE, config, layers });
 }
 
-/** Drops the indexes, because it is faster to make an index of rows that are there. @returns the SQL that makes them */
+/**
+ * Drops the indexes, because creating an index of existing rows is faster than updating it. @returns the SQL that creates the
+ * indexes
+ */
 function dropIndexes(database: DatabaseSync): string[] {
   const found = database.prepare("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL").all();
   for (const { name } of found) database.exec(`DROP INDEX ${name}`);
   return found.map(({ sql }) => String(sql));
 }
 
-/** Runs a statement with the numbers of the shape that it names, such as `:tags`. */
+/** Runs a statement. Its parameters, such as `:tags`, are numbers of the shape. */
 function run(database: DatabaseSync, sql: string, shape: Shape): void {
   const named = Object.entries(shape).filter(([name]) => new RegExp(`:${name}\\b`).test(sql));
-  // A number would be bound as a floating-point number, and divisions would have fractions.
+  // Numbers are passed as BigInt. Otherwise SQLite would bind floating-point numbers, and divisions would have fractions.
   database.prepare(sql).run(Object.fromEntries(named.map(([name, count]) => [name, BigInt(count)])));
 }
 

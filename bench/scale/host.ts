@@ -1,7 +1,7 @@
 /**
- * Runs the registry in a process of its own: `node bench/scale/host.ts DATA_DIR`. Each line that it prints is a line of its
- * log, as a deployment writes it. The messages of the parent process are times at which it runs the schedule, in milliseconds since
- * the epoch. SIGINT ends it. The environment variable `VARIABLES` contains the text bindings of the Worker as JSON.
+ * Runs the registry in a process of its own: `node bench/scale/host.ts DATA_DIR`. Prints the lines of the registry's log, as a
+ * deployment writes them. The parent process sends times in milliseconds since the epoch, at which the schedule is run. SIGINT
+ * ends it. The environment variable `VARIABLES` contains the text bindings of the Worker as JSON.
  */
 import { readDeployment } from '../../src/local/deployment.ts';
 import { emulate } from '../../src/local/emulator.ts';

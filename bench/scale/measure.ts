@@ -1,4 +1,4 @@
-/** Calls every route on one database, and measures what each call costs. */
+/** Calls every route on one database, and measures the cost of each call. */
 import { Caller } from './caller.ts';
 import { type Case, READS } from './calls.ts';
 import { CONTENT } from './content-calls.ts';
@@ -10,9 +10,9 @@ export const CASES: Case[] = [...READS, ...CONTENT, ...CHANGES];
 /** The cost of the calls of one case. Counts are those of the most expensive call. */
 export interface Measured extends Pick<Line, 'd1Calls' | 'rowsRead' | 'rowsWritten'> {
   name: string;
-  /** The length of the longest answer. */
+  /** The number of bytes of the longest answer. */
   bytes: number;
-  /** The CPU time of the runtime for a call, in milliseconds. Without it, the time of the call for the client. */
+  /** The CPU time that the runtime used for a call, in milliseconds. If it cannot be read, the duration of the call. */
   p50: number;
   p99: number;
 }
@@ -23,19 +23,19 @@ export interface Job {
   runs: number;
   rowsRead: number;
   rowsWritten: number;
-  /** The most that one run of the schedule took, of all its jobs. */
+  /** The number of milliseconds of the longest run of the schedule, with all its jobs. */
   ms: number;
 }
 
-/** The calls of a case that are made before those that are measured. They compile code and fill caches. */
+/** The number of calls of a case before the measured ones. They compile code and fill caches. */
 const WARM_UP = 2;
-/** A token is valid for five minutes. */
+/** A new token is requested this often, because a token is valid for five minutes. */
 const LOGIN_EVERY_MS = 120_000;
 const RUN_MINUTES = 10;
 
 export interface Routes {
   measured: Measured[];
-  /** The cases that were refused, with the answer. */
+  /** The cases that were refused, each with the answer. */
   refused: string[];
 }
 
@@ -99,7 +99,7 @@ function summaryOf(name: string, costs: Cost[]): Measured {
   };
 }
 
-/** Runs the schedule this many times, ten minutes apart, from the beginning of an hour. */
+/** Runs the schedule `runs` times, ten minutes apart, from the beginning of an hour. */
 export async function measureJobs(registry: Scaled, runs: number): Promise<Job[]> {
   const hour = 60 * RUN_MINUTES * 6000;
   const start = Math.ceil(Date.now() / hour) * hour;

@@ -1,4 +1,4 @@
-/** The calls of the routes that change anything else: accounts, rights, repositories, limits and webhooks. */
+/** The calls of the routes that change anything other than content: accounts, rights, repositories, limits and webhooks. */
 
 import type { Caller } from './caller.ts';
 import { API, type Case, call } from './calls.ts';
@@ -15,7 +15,7 @@ const RULE = {
   statements: [{ actions: ['push'], repositories: ['big/app-1'] }],
 };
 
-/** A case that prepares something of its own in each call. */
+/** Returns a case that prepares something of its own before each call. */
 function after(route: string, prepare: (caller: Caller, n: number) => Promise<string>, body?: object, as?: 'member'): Case {
   const send: Case['send'] = async (caller, n) => ({
     path: await prepare(caller, n),
@@ -25,7 +25,7 @@ function after(route: string, prepare: (caller: Caller, n: number) => Promise<st
   return { route, send };
 }
 
-/** A user can have 100 keys, and write some comments a day. */
+/** The number of calls is small, because a user may have only 100 keys and write only some comments a day. */
 const FEW = { calls: 12 };
 
 const PEOPLE: Case[] = [
@@ -80,7 +80,7 @@ const ORGANIZATIONS: Case[] = [
   call(`PUT ${API}/users/:user/quota`, `${API}/users/person-#/quota`, { body: { maxBytes: 900_000_000_000_000 } }),
 ];
 
-/** Deletes a new repository. @returns its entry in the trash */
+/** Creates and deletes a repository. @returns the id of its trash entry */
 async function deleted(caller: Caller, name: string): Promise<string> {
   await caller.ask('PUT', `${API}/repositories/big/${name}`, {});
   await caller.ask('DELETE', `${API}/repositories/big/${name}`);
@@ -136,7 +136,7 @@ const WEBHOOKS: Case[] = [
 
 export const CHANGES: Case[] = [...PEOPLE, ...ORGANIZATIONS, ...REPOSITORIES, ...COMMENTS, ...WEBHOOKS];
 
-/** The routes that are not called, each with the reason. */
+/** The routes that are not called, and the reason for each. */
 export const LEFT_OUT: Record<string, string> = {
   'POST /token': 'is GET /token with a refresh token',
   [`DELETE ${API}/me/logins`]: 'is DELETE of the logins of a user',

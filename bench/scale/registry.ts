@@ -1,4 +1,4 @@
-/** Starts and stops the registry of this bench, and finds what its log says about each request. */
+/** Starts and stops the registry of this benchmark, and finds the log line of each request. */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
@@ -9,15 +9,15 @@ import { cpuTimeOf } from './cpu.ts';
 const HOST = fileURLToPath(new URL('host.ts', import.meta.url));
 const LOGGED_WITHIN_MS = 5000;
 /**
- * Nothing is answered from memory, so that each call shows what it takes of the database. Background jobs have no daily budget,
- * so that the report shows what they would take.
+ * Settings of the registry. It answers nothing from memory, so that each call shows its cost in the database. Background jobs
+ * have no daily budget, so that the report shows their full cost.
  */
 const VARIABLES = {
   ...{ LOG: 'json', BLOB_CACHE_SECONDS: '0' },
   ...{ BACKGROUND_ROWS_READ: '0', BACKGROUND_ROWS_WRITTEN: '0', BACKGROUND_QUEUE_OPERATIONS: '0' },
 };
 
-/** A line of the log, for a request, a run of the schedule or a job of such a run. */
+/** A log line about a request, a run of the schedule, or a job of such a run. */
 export interface Line {
   event: string;
   id?: string;
@@ -31,7 +31,7 @@ export interface Line {
 export class Scaled {
   /** The lines about requests, by the id of the request. */
   readonly #requests = new Map<string, Line>();
-  /** The other lines that are not read yet. */
+  /** Other log lines that were not read yet. */
   #background: Line[] = [];
   readonly #child: ChildProcess;
   readonly url: string;
@@ -45,7 +45,7 @@ export class Scaled {
     if (child.stderr) createInterface({ input: child.stderr }).on('line', showProblem);
   }
 
-  /** Starts the registry and sends it a request, with which it takes possession of an empty database. */
+  /** Starts the registry and sends a request, with which the registry takes possession of an empty database. */
   static async start(dataDir: string, { secret, password }: { secret: string; password: string }): Promise<Scaled> {
     const variables = { ...VARIABLES, REGISTRY_SECRET: secret, ADMIN_PASSWORD: password };
     const child = fork(HOST, [dataDir], {
@@ -67,7 +67,7 @@ export class Scaled {
     else this.#background.push(line);
   }
 
-  /** Returns the line of a request. @throws Error if it is not logged soon */
+  /** Returns the log line of a request. @throws Error if it is not logged soon */
   async lineOf(id: string): Promise<Line> {
     for (const deadline = Date.now() + LOGGED_WITHIN_MS; Date.now() < deadline; await sleep(2)) {
       const line = this.#requests.get(id);
@@ -78,7 +78,7 @@ export class Scaled {
     throw new Error(`the log has no line for the request ${id}`);
   }
 
-  /** Runs the schedule as at this time, in milliseconds since the epoch. @returns the lines of the run and of its jobs */
+  /** Runs the schedule at this time, in milliseconds since the epoch. @returns the log lines of the run and of its jobs */
   async runSchedule(time: number): Promise<Line[]> {
     this.#background = [];
     this.#child.send(time);
@@ -90,7 +90,9 @@ export class Scaled {
     return this.#background;
   }
 
-  /** The CPU time that the runtime has used, in milliseconds. `null` if it cannot be read, which needs Linux. */
+  /**
+   * Returns the CPU time that the runtime has used, in milliseconds, or `null` if it cannot be read (only Linux supports this).
+   */
   cpuTime(): number | null {
     return cpuTimeOf(this.#child.pid ?? 0);
   }
@@ -103,7 +105,10 @@ export class Scaled {
   }
 }
 
-/** The bucket does not have the objects of the blobs that `fill` has made, so the scrub reports that they are missing. */
+/**
+ * Problems of maintenance are not shown: the bucket lacks the objects of the blobs that `fill` has made, so the scrub job
+ * reports them as missing.
+ */
 function showProblem(line: string): void {
   if (!line.includes('"maintenance.problem"')) console.error(line);
 }
@@ -112,6 +117,6 @@ function killGroup({ pid }: ChildProcess): void {
   try {
     if (pid !== undefined) process.kill(-pid, 'SIGKILL');
   } catch {
-    // No process of the group is left.
+    // The error means that no process of the group is left.
   }
 }

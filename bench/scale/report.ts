@@ -1,11 +1,14 @@
-/** The tables of a run. */
+/** The tables of a run, as text. */
 
 import { machine } from '../report.ts';
 import type { Result } from '../scale.ts';
 import type { Measured } from './measure.ts';
 import { NOT_CALLED } from './routes.ts';
 
-/** Rows that a route may read more on the large database, for each byte that its answer is longer, before it is marked. */
+/**
+ * A route is marked if it reads more rows on the large database than on the small one. These numbers of additional rows are
+ * tolerated: for each byte by which the answer is longer, and in any case.
+ */
 const MORE_ROWS = 1.5;
 const FEW_ROWS = 20;
 

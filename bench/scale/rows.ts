@@ -1,22 +1,25 @@
 /**
- * The statements that fill a database, in order. A parameter such as `:tags` is a number of the shape. Rows come in the order
- * of their keys, which is many times as fast as any other order.
+ * The statements that fill a database, in order. Parameters such as `:tags` are numbers of the shape. Rows are inserted in the
+ * order of their keys, which is many times as fast as any other order.
  */
 
 const HOUR = 3600;
 const NOW = 'unixepoch()';
 
-/** SQL: a table `n` with the column `i`, which has the values from 0 up to, and without, the parameter. */
+/** Returns SQL for a table `n` with a column `i`, which has the values from 0 up to the parameter (exclusive). */
 function upTo(limit: string): string {
   return `(WITH RECURSIVE n(i) AS (SELECT 0 WHERE ${limit} > 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ${limit})
     SELECT i FROM n)`;
 }
 
-/** SQL: the name of a repository. `big/tags` has the number 0, and those of `big` precede all others. */
+/**
+ * SQL expression: the name of repository number `i`. `big/tags` has the number 0, and the repositories of `big` come before all
+ * others.
+ */
 const REPOSITORY = `CASE WHEN i = 0 THEN 'big/tags' WHEN i < :ofBig THEN printf('big/app-%05d', i)
   ELSE printf('org-%d/app-%02d', i % :organizations, i / :organizations) END`;
 
-/** SQL: the bytes of an image with a manifest of `size` bytes. `shape.ts` has the same numbers. */
+/** SQL expression: the number of bytes of an image. `shape.ts` has the same numbers. */
 const CONTENT_SIZE = '7000000';
 
 const SELECTION = { tagStatus: 'untagged', countType: 'sinceImagePushed', countUnit: 'days', countNumber: 14 };
@@ -81,15 +84,17 @@ export const CONTENT: readonly string[] = [
    SELECT :repositories + 1 + i, 'repository', '', printf('big/deleted-%05d', i), 'user:admin', ${NOW} - i,
      ${NOW} - 90 * 24 * ${HOUR}
    FROM ${upTo(':trash')}`,
-  // A new repository must not get the id of one in the trash.
+  // A new repository must not get the id of a repository in the trash.
   "UPDATE sqlite_sequence SET seq = :repositories + :trash WHERE name = 'repositories'",
 ];
 
 const TARGET = `'{"digest":"sha256:' || printf('%064x', i) || '","mediaType":"application/vnd.oci.image.manifest.v1+json","size":1113,"tag":"v'
   || i || '","cause":"push"}'`;
 
-/** Every tenth event is about `big/tags`. The others are spread over all repositories,
-     so that each has numbers without gaps. */
+/**
+ * Every tenth event is about `big/tags`. The others are spread over all repositories, so that the events of each repository are
+ * numbered without gaps.
+ */
 export const EVENTS: readonly string[] = [
   `INSERT INTO events (id, at, type, about, sequence, target, actor, key_id)
    SELECT i + 1, ${NOW} - 80 * 24 * ${HOUR} + i * 80 * 24 * ${HOUR} / :events, iif(i % 2 = 0, 'manifest.pushed', 'tag.pushed'),

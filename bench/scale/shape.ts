@@ -2,15 +2,17 @@
 
 export interface Shape {
   organizations: number;
-  /** The number of repositories in all, and of those in the organization `big`. */
+  /** The number of all repositories, and of those in the organization `big`. */
   repositories: number;
   ofBig: number;
-  /** The number of tags of the repository `big/tags`. Each names an image of its own. Every other repository has one tag. */
+  /**
+   * The number of tags of the repository `big/tags`. Each tag names an image of its own. Every other repository has one tag.
+   */
   tags: number;
   blobs: number;
   events: number;
   users: number;
-  /** The number of teams in all, and of those of `big`. Each has a policy. */
+  /** The number of all teams, and of those of `big`. Each team has a policy. */
   teams: number;
   teamsOfBig: number;
   /** The number of repositories with a policy. */
@@ -19,7 +21,7 @@ export interface Shape {
   logins: number;
   webhooks: number;
   deliveries: number;
-  /** The number of deleted tags of `big/tags`, and of deleted repositories of `big`. */
+  /** The number of deleted tags of `big/tags`, and also of deleted repositories of `big`. */
   trash: number;
   /** The number of comments on `big/tags`. */
   comments: number;
@@ -51,7 +53,10 @@ const FULL: Shape = {
   comments: 900,
 };
 
-/** A list in the smaller database must still fill a page, so that both databases give the same answers. */
+/**
+ * The minimum numbers of the smaller database. A list must still fill a page, so that both databases give answers of the same
+ * size.
+ */
 const LEAST: Partial<Record<keyof Shape, number>> = {
   organizations: 150,
   ofBig: 150,

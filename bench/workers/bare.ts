@@ -1,6 +1,6 @@
 /**
- * A Worker that moves the same bytes and reads the same rows as the registry, and does nothing else. It shows the best possible
- * speed on the platform. It authenticates nobody, checks no rules, and computes no digests that R2 does not compute by itself.
+ * A Worker that moves the same bytes and reads the same rows as the registry, and does nothing else. It shows the maximum speed
+ * on the platform. It does not authenticate, checks no rules, and computes only those digests that R2 computes itself.
  */
 import { SignJWT } from 'jose';
 
@@ -125,7 +125,7 @@ function headersOf({ media_type, digest, size }: ManifestRow): HeadersInit {
   return { 'content-type': media_type, 'docker-content-digest': digest, 'content-length': String(size) };
 }
 
-/** Writes the least that a push must write: the manifest if it is new, and the tag if it moves. @param key TAG@DIGEST */
+/** Writes only what a push must write: the manifest if it is new, and the tag if it moves. @param key TAG@DIGEST */
 async function putManifest(request: Request, env: Bindings, key: string): Promise<Response> {
   const [tag, digest = ''] = key.split('@');
   const type = request.headers.get('content-type');

@@ -1,4 +1,4 @@
-/** The registry, with delayed and counted calls of D1 and R2. */
+/** The registry with delayed and counted calls to D1 and R2. */
 import worker from '../../src/index.ts';
 import { delayed } from './delayed.ts';
 

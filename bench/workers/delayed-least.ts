@@ -1,4 +1,4 @@
-/** The Worker with the fewest calls, with delayed and counted calls of D1 and R2. */
+/** The Worker with the fewest calls, with delayed and counted calls to D1 and R2. */
 import { delayed } from './delayed.ts';
 import worker from './least.ts';
 

@@ -1,12 +1,12 @@
 /**
- * Wraps a Worker so that each call of D1 and R2 waits before it is sent, and is counted for the request that made it. The
- * Worker's own code does not change. `/-/latency` sets the delays (PUT) and returns the counts (GET). Only HTTP requests are
- * delayed and counted, not the queues and the schedule.
+ * Wraps a Worker so that each call to D1 and R2 waits before it is sent, and is counted for the request that made it. The
+ * Worker's own code is not changed. `/-/latency` sets the delays (PUT) and returns the counts (GET). Only calls of HTTP
+ * requests are delayed and counted, not those of queues and schedules.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Counts, Kind, Visit } from '../latency/chain.ts';
 
-/** The names of the bindings in the environment of the Worker. The emulator calls them `DB` and `BLOBS`. */
+/** The names of the bindings in the Worker's environment. The emulator calls them `DB` and `BLOBS`. */
 interface Names {
   d1: string;
   r2: string;
@@ -14,23 +14,26 @@ interface Names {
 
 type Handler = ExportedHandler<Record<string, unknown>>;
 
-/** The methods that send a call, and the methods that return an object with such methods. */
+/** The methods that send a call. All other methods return an object that has such methods. */
 const SENDS: Record<Kind, string[]> = {
   d1: ['run', 'all', 'first', 'raw', 'batch', 'exec'],
   r2: ['get', 'put', 'head', 'delete', 'list', 'createMultipartUpload', 'uploadPart', 'complete', 'abort'],
 };
 const GIVES = ['prepare', 'bind', 'withSession', 'resumeMultipartUpload'];
 
-/** The headers in which the load generator numbers its requests, and names the pull or push that they belong to. */
+/**
+ * The headers in which the load generator sends the number of a request and the name of the pull or push to which the request
+ * belongs.
+ */
 const [NUMBER, NAME] = ['x-latency-number', 'x-latency-name'];
 
 const INNER = Symbol('the wrapped object itself');
 
 const delays: Record<Kind, number> = { d1: 0, r2: 0 };
-/** The number of beginnings and ends of calls so far. It orders them without a clock. */
+/** The number of starts and ends of calls up to now. It orders them without a clock. */
 let ticks = 0;
 let visits: Visit[] = [];
-/** The number of calls that no answer waited for, since the start of the Worker, by the name of the pull or push. */
+/** The number of calls for which no answer waited, since the start of the Worker, by the name of the pull or push. */
 const background: Record<string, Counts> = {};
 const visiting = new AsyncLocalStorage<Visit>();
 const wrapped = new WeakMap<object, Record<string, unknown>>();
@@ -70,7 +73,7 @@ function control(request: Request, url: URL): Response {
   return answer;
 }
 
-/** Returns the same object for the same environment, because the registry keeps its caches by environment. */
+/** Returns the same wrapper for the same environment, because the registry keeps its caches by environment. */
 function environment(env: Record<string, unknown>, names: Names): Record<string, unknown> {
   const known = wrapped.get(env);
   if (known) return known;
@@ -97,7 +100,7 @@ function wrap<T extends object>(target: T, kind: Kind): T {
   });
 }
 
-/** Returns the arguments without wrappers: `batch` takes statements that are wrapped. */
+/** Returns the arguments without wrappers, because `batch` gets wrapped statements. */
 function unwrap(argument: unknown): unknown {
   if (Array.isArray(argument)) return argument.map(unwrap);
   return (argument as { [INNER]?: unknown } | null | undefined)?.[INNER] ?? argument;

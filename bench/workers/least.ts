@@ -1,13 +1,13 @@
 /**
- * A Worker that answers the requests of container clients with the fewest calls of D1 and R2 with which the content can be kept:
- * a row for each manifest, tag and blob, and an object for each blob. It checks no credentials and no rules.
+ * A Worker that answers the requests of container clients with the minimum number of calls to D1 and R2: it keeps a row for
+ * each manifest, tag and blob, and an object for each blob. It checks no credentials and no rules.
  */
 interface Bindings {
   DB: D1Database;
   BLOBS: R2Bucket;
 }
 
-/** A request, with what follows the repository in its path. */
+/** A request, and the parts of its path. */
 interface Asked {
   request: Request;
   env: Bindings;

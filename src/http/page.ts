@@ -7,7 +7,7 @@ import { originOf, type RequestContext } from './context.ts';
 /** The `max-age` of HSTS in seconds: one year, which the preload lists of browsers require. */
 const HSTS_MAX_AGE = 365 * 24 * 60 * 60;
 
-/** Headers that forbid other origins to frame the page or to share its window, and that keep browsers on https. */
+/** Returns headers that forbid other origins to frame the page or to access its window, and that make browsers use https. */
 export function pageHeaders(c: RequestContext): Record<string, string> {
   const isSecure = originOf(c).startsWith('https:');
   return {
@@ -36,7 +36,7 @@ async function fixed(text: string): Promise<Fixed> {
 const documents = new Map<string, Fixed>();
 const DOCUMENTS_MAX = 16;
 
-/** Returns the document of a kind for an origin. The isolate builds it on the first request and keeps it. */
+/** Returns the document of a kind for an origin. The isolate builds it at the first request and keeps it in memory. */
 export async function once(kind: string, origin: string, make: () => string | Promise<string>): Promise<Fixed> {
   const key = `${kind} ${origin}`;
   const known = documents.get(key);
@@ -47,20 +47,23 @@ export async function once(kind: string, origin: string, make: () => string | Pr
   return document;
 }
 
-/** The source expression with which a content security policy allows this style and no other. */
+/** Returns the source expression with which a Content-Security-Policy allows this style and no other. */
 export async function styleSource(style: string): Promise<string> {
   const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(style)));
   return `'sha256-${btoa(String.fromCharCode(...hash))}'`;
 }
 
-/** Answers with the document, or with 304 if the client already has it. @param about headers that describe the document */
+/** Answers with the document, or with 304 if the client has it already. @param about headers that describe the document */
 export function answerFixed(c: RequestContext, { bytes, etag }: Fixed, about: Record<string, string>): Response {
   const headers = { ...about, etag };
   if (matchesEtag(c.req.header('if-none-match'), etag)) return new Response(null, { status: 304, headers });
   return new Response(bytes, { headers: { ...headers, 'content-length': String(bytes.byteLength) } });
 }
 
-/** A page that is one sheet of text. @param style the `style` element, in a form that the page's security policy allows */
+/**
+ * A simple page: one sheet of text without navigation. @param style the `style` element, in a form that the page's
+ * Content-Security-Policy allows
+ */
 export function sheetPage(title: string, style: Html, body: Html): Html {
   return html`<!doctype html>
 <html lang="en">
@@ -77,7 +80,7 @@ ${body}
 </html>`;
 }
 
-/** The style sheet of a page that is one sheet of text, in light and dark colours. */
+/** The style of a simple page, in light and dark colours. */
 export const SHEET_STYLE = `
 :root { color-scheme: light dark; --paper: #f4f5f7; --sheet: #fff; --ink: #1b1f24; --soft: #57606a; --line: #d0d7de;
   --accent: #0b5cad; --on-accent: #fff; --well: #f0f2f5; --warn: #fff4d6; --on-warn: #5c4300; }

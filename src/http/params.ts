@@ -16,12 +16,14 @@ export function single(c: RequestContext, name: string): string | undefined {
   return values[0];
 }
 
-/** The condition in the headers `If-Match` and `If-None-Match`; `null` if there is none. @throws parameter-invalid */
+/**
+ * Returns the condition in the headers `If-Match` and `If-None-Match`, or `null` if there is none. @throws parameter-invalid
+ */
 export function conditionIn(c: RequestContext): Condition | null {
   return parseCondition(c.req.header('if-match'), c.req.header('if-none-match'));
 }
 
-/** The page size `n` of a list, from 0 to 1000. @throws parameter-invalid if it is not a whole number */
+/** Returns the page size `n` of a list, from 0 to 1000. @throws parameter-invalid if it is not a whole number */
 export function pageSize(c: RequestContext): number {
   const text = single(c, 'n');
   if (text === undefined) return PAGE_MAX;
@@ -29,22 +31,24 @@ export function pageSize(c: RequestContext): number {
   return Math.min(Number(text), PAGE_MAX);
 }
 
-/** The Link header to the next page (RFC 8288, relation `next`). @param parameters the query parameters of the next page */
+/**
+ * Returns the Link header to the next page (RFC 8288, relation `next`). @param parameters the query parameters of the next page
+ */
 export function nextLink(c: RequestContext, parameters: Record<string, string | undefined>): Record<string, string> {
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(parameters)) if (value !== undefined) query.set(name, value);
-  // A space is sent as `%20`, because `mediaType` of the referrers reads a plus as a plus and not as a space.
+  // A space is sent as `%20`. The parameter `mediaType` of the referrers API reads a plus as a plus, not as a space.
   return { link: `<${c.req.path}?${query.toString().replaceAll('+', '%20')}>; rel="next"` };
 }
 
-/** The length of the body in bytes. `null` if the request has a body without a Content-Length. */
+/** Returns the number of bytes of the body, or `null` if the request has a body without a Content-Length. */
 export function contentLength(c: RequestContext): number | null {
   const text = c.req.header('content-length');
   if (text !== undefined) return Number(text);
   return c.req.raw.body ? null : 0;
 }
 
-/** The body of a request as a chunk of an upload. @throws chunk-out-of-order if its Content-Range is not valid */
+/** Returns the body of a request as a chunk of an upload. @throws chunk-out-of-order if its Content-Range is invalid */
 export function chunkOf(c: RequestContext): Chunk {
   const length = contentLength(c);
   const stream = length === 0 ? null : (c.req.raw.body as ReadableStream | null);
@@ -66,7 +70,7 @@ export async function readBody(c: RequestContext, max: number): Promise<Uint8Arr
   return new Uint8Array(bytes);
 }
 
-/** @returns `null` if the body is longer. The rest of the body can then still be read */
+/** Returns the body, or `null` if it is longer than `max` bytes. In that case the rest of the body can still be read */
 async function readUpTo(body: ReadableStream<Uint8Array>, max: number): Promise<ArrayBuffer | null> {
   const reader = body.getReader();
   const chunks: Uint8Array<ArrayBuffer>[] = [];

@@ -1,7 +1,7 @@
 /**
  * The HTTP status and the error code for each reason of a refusal. A reason without a row is a compile error. Under /v2, an
  * answer with a 4xx status must have a code of distribution-spec, "Error Codes". The management API has additional codes for
- * reasons that none of those fits.
+ * reasons that fit none of these.
  */
 import type { Reason } from '../vocabulary/reasons.ts';
 
@@ -22,7 +22,7 @@ type SpecifiedCode =
   | 'UNAUTHORIZED'
   | 'UNSUPPORTED';
 
-/** Codes that the specification does not have. `UNAVAILABLE` is for 5xx answers. The others are for the management API only. */
+/** Codes that the specification does not have. `UNAVAILABLE` is for 5xx answers. The others are only for the management API. */
 type OwnCode = 'CONFLICT' | 'INVALID' | 'NOT_FOUND' | 'PRECONDITION_FAILED' | 'UNAVAILABLE';
 
 type ErrorCode = SpecifiedCode | OwnCode;
@@ -72,8 +72,8 @@ const COMMON = {
 } as const satisfies Partial<Record<Reason, Row>>;
 
 /**
- * The rows for /v2. The operations of the protocol never refuse for most of the reasons below `COMMON`. These reasons still
- * have codes of the specification.
+ * The rows for /v2. Operations of the protocol never refuse for most of the reasons below `COMMON`, but these reasons have
+ * codes of the specification nevertheless.
  */
 export const V2: Record<Reason, Row> = {
   ...COMMON,
@@ -88,7 +88,7 @@ export const V2: Record<Reason, Row> = {
   disabled: [409, 'DENIED'],
   'not-empty': [409, 'DENIED'],
   conflict: [409, 'DENIED'],
-  // Clients of the protocol repeat a request after a 429 with Retry-After, and give up after a 409.
+  // Clients of the protocol repeat a request after a 429 with Retry-After, but give up after a 409.
   overtaken: [429, 'TOOMANYREQUESTS'],
 };
 

@@ -1,12 +1,12 @@
-/** Gives each request an id, sends the id in the header `x-request-id`, and writes one line of log for the request. */
+/** Gives each request an id, sends the id in the header `x-request-id`, and writes one log line for the request. */
 import { createMiddleware } from 'hono/factory';
 import { routePath } from 'hono/route';
 import { type Counts, configureLog, logsEverything, newCounts, report } from '../telemetry.ts';
 import { type AppEnv, isEcr, type RequestContext } from './context.ts';
 
 /**
- * Must be the first middleware, so that it measures the time of all others. Operations of the database and the bucket that run
- * after the answer are not counted.
+ * Must be the first middleware, so that it measures the time of all others. D1 and R2 operations after the answer are not
+ * counted.
  */
 export const logRequest = createMiddleware<AppEnv>(async function logRequest(c, next) {
   configureLog(c.env);
@@ -24,8 +24,8 @@ export const logRequest = createMiddleware<AppEnv>(async function logRequest(c, 
 const RAY = /^[0-9a-f]{16}(?:-[A-Z]{3})?$/;
 
 /**
- * The id of Cloudflare, which its dashboard also shows, or else a new id. Under `npm start` the header `cf-ray` is ignored,
- * because the client could have written it.
+ * Returns Cloudflare's request id, which its dashboard also shows, or otherwise a new id. Under `npm start` the header `cf-ray`
+ * is ignored, because the client could have written it.
  */
 function requestIdOf(c: RequestContext): string {
   const ray = c.env.ADDRESS_FROM === 'socket' ? '' : (c.req.header('cf-ray') ?? '');
@@ -40,7 +40,7 @@ interface Measured {
   ms: number;
 }
 
-/** @param route the pattern of the path, which contains no value that a client sent */
+/** Returns the fields of the log line. @param route the pattern of the path, which contains no value from the client */
 function fieldsOf(c: RequestContext & { res: Response }, route: string, { id, counts, ms }: Measured): Record<string, unknown> {
   const { authority, caller, subject, reason } = c.var;
   return {
@@ -59,7 +59,7 @@ function fieldsOf(c: RequestContext & { res: Response }, route: string, { id, co
   };
 }
 
-/** The value of a Content-Length header. `null` if the header is missing or not a number. */
+/** Returns the value of a Content-Length header, or `null` if the header is missing or no number. */
 function lengthOf(header: string | null | undefined): number | null {
   return header && /^\d{1,15}$/.test(header) ? Number(header) : null;
 }

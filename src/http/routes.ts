@@ -1,12 +1,12 @@
 /**
- * Every route of the registry, with what it requires of the caller. The guard of a route reads the row of the route. The
- * program does not start if a route has no row.
+ * Every route of the registry, and what it requires of the caller. The guard of a route reads the row of the route. The Worker
+ * does not start if a route has no row.
  */
 import type { Requirement } from '../vocabulary/requirements.ts';
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
-/** The requirements by path and method. HEAD requires the same as GET. */
+/** The requirements, by path and method. HEAD requires the same as GET. */
 export const ROUTES: Record<string, Partial<Record<Method, Requirement>>> = {
   '/v2': { GET: 'login' },
   '/v2/_catalog': { GET: 'catalog' },
@@ -115,9 +115,9 @@ export const ROUTES: Record<string, Partial<Record<Method, Requirement>>> = {
   '/api/v1/webhooks/:webhook/replay': { POST: 'webhook' },
 };
 
-/** The pages of the console, with what each requires of its reader. */
+/** The pages of the web console, and what each requires of its reader. */
 export const PAGES: typeof ROUTES = {
-  // POST is the ECR API: the operation in a header of the request decides what the caller needs (`ecr/operations.ts`).
+  // POST is the ECR API. A header names the operation, which decides what the caller needs (`ecr/operations.ts`).
   '/': { GET: 'anyone', POST: 'anyone' },
   '/assets/*': { GET: 'anyone' },
   '/sign-in': { GET: 'anyone', POST: 'anyone' },
@@ -203,7 +203,7 @@ export const PAGES: typeof ROUTES = {
   '/trash/:entry/restore': { POST: 'trash' },
   '/trash/:entry/purge': { GET: 'trash', POST: 'trash' },
 
-  // For others than administrators these pages do not exist: their handlers answer 404 and not 403.
+  // These pages exist only for administrators: for others, their handlers answer 404 and not 403.
   '/users': { GET: 'login' },
   '/users/-/new': { GET: 'login', POST: 'login' },
   '/users/:user': { GET: 'login', POST: 'login' },
@@ -231,14 +231,14 @@ export const PAGES: typeof ROUTES = {
   '/repositories/:name{.+}': { GET: 'pull' },
 };
 
-/** @param path the pattern of a route. @throws Error if the table has no row for it */
+/** Returns what a route requires. @param path the pattern of the route @throws Error if the table has no row for it */
 export function requirementOf(method: string, path: string): Requirement {
   const requirement = methodsOf(path)[method as Method];
   if (requirement === undefined) throw new Error(`routes.ts has no row for ${method} ${path}`);
   return requirement;
 }
 
-/** The methods of a path, with their requirements. @param path the pattern of a route */
+/** Returns the methods of a path, with their requirements. @param path the pattern of a route */
 export function methodsOf(path: string): Partial<Record<Method, Requirement>> {
   return ROUTES[path] ?? PAGES[path] ?? {};
 }
@@ -246,15 +246,16 @@ export function methodsOf(path: string): Partial<Record<Method, Requirement>> {
 const REPOSITORIES = '/api/v1/repositories/';
 const BELOW = `${REPOSITORIES}:name{.+}/-/`;
 
-/** For each address below the name of a repository, its parts after `/-/` and its methods. The longest comes first. */
+/** For each address below the name of a repository, its parts after `/-/` and its methods. The longest address comes first. */
 const below = Object.entries(ROUTES)
   .filter(([path]) => path.startsWith(BELOW))
   .map(([path, row]) => ({ parts: path.slice(BELOW.length).split('/'), methods: Object.keys(row) }))
   .sort((a, b) => b.parts.length - a.parts.length);
 
 /**
- * Returns the address that is meant by a path such as `/api/v1/repositories/acme/api/tags`, where `/-/` is missing. `null` if
- * the path looks like no address of a repository. The path alone decides, so the answer does not tell what exists.
+ * Returns the address that the client probably meant by a path without `/-/`, such as `/api/v1/repositories/acme/api/tags`.
+ * Returns `null` if the path does not look like an address below a repository. Only the path is considered, so the answer does
+ * not reveal what exists.
  */
 export function addressMeant(method: string, path: string): string | null {
   if (!path.startsWith(REPOSITORIES) || path.includes('/-/')) return null;

@@ -19,7 +19,7 @@ import { Hono } from './hono.ts';
 import { guess, limitLogins, limitTokenRequests } from './limits.ts';
 import { readBody } from './params.ts';
 
-/** The maximum number of bytes of a form. It is enough for many scopes and a token. */
+/** The maximum number of bytes of a form. It suffices for many scopes and a token. */
 const FORM_MAX_BYTES = 64 * 1024;
 
 export const token = new Hono<AppEnv>({ strict: false })
@@ -35,7 +35,10 @@ export const token = new Hono<AppEnv>({ strict: false })
     return answer(c, await credentialByForm(c, form), { scopes, offline: form.get('access_type') === 'offline', oauth: true });
   });
 
-/** @returns `null` for an anonymous caller. @throws unauthenticated if the credentials are wrong or not sent as Basic */
+/**
+ * Returns the credential in the Authorization header, or `null` for an anonymous caller. @throws unauthenticated if the
+ * credential is wrong or was not sent with the scheme Basic
+ */
 async function credentialByHeader(c: Context<AppEnv>): Promise<Credential | null> {
   const header = c.req.header('authorization');
   if (header === undefined) return null;
@@ -56,7 +59,10 @@ function byPassword(c: Context<AppEnv>, sent: NamedPassword): Promise<Credential
   return credentialByPassword(arrivalOf(c), sent, (compare) => guess(c, compare));
 }
 
-/** @throws unauthenticated for wrong credentials; parameter-invalid for an unknown `grant_type` or two different users */
+/**
+ * @throws unauthenticated if the credentials are wrong; parameter-invalid if `grant_type` is unknown, or if the form and the
+ * header name different users
+ */
 async function credentialByForm(c: Context<AppEnv>, form: URLSearchParams): Promise<Credential> {
   switch (form.get('grant_type')) {
     case 'password':
@@ -69,9 +75,9 @@ async function credentialByForm(c: Context<AppEnv>, form: URLSearchParams): Prom
 }
 
 /**
- * The name and password in a form. If the form has no password, they are read from the Authorization header, where some clients
- * send them. If the form has a password, the header identifies the client and not the user (RFC 6749, section 2.3.1), and is
- * ignored.
+ * Returns the name and password in a form. If the form has no password, they are read from the Authorization header, where some
+ * clients send them. If the form has a password, the header identifies the client program and not the user (RFC 6749, section
+ * 2.3.1), and is ignored.
  * @throws parameter-invalid if the form and the header name different users
  */
 function passwordIn(c: Context<AppEnv>, form: NamedPassword): NamedPassword {

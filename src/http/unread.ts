@@ -1,13 +1,13 @@
 /**
- * Reads and drops the rest of the body of a request after the answer is known. Many clients send the whole body before they
- * read the answer. If the connection ended earlier, they would report a broken pipe instead of the refusal.
+ * Reads and drops the rest of a request's body after the answer is known. Many clients send the whole body before they read the
+ * answer. If the connection ended earlier, they would report a broken pipe instead of the refusal.
  */
 import type { Context } from 'hono';
 import type { AppEnv } from './context.ts';
 
-/** The maximum number of bytes that are read and dropped. The connection of a request with a longer body ends. */
+/** The maximum number of bytes that are read and dropped. If the body is longer, the connection is ended. */
 const DRAIN_MAX_BYTES = 32 * 1024 * 1024;
-/** The maximum time that a client may take to send the rest, in milliseconds. */
+/** The maximum number of milliseconds that a client may take to send the rest of the body. */
 const DRAIN_MAX_TIME = 3000;
 const BUFFER_BYTES = 256 * 1024;
 
@@ -18,7 +18,7 @@ export async function drainUnread(c: Context<AppEnv>): Promise<void> {
   await Promise.race([drain(body), scheduler.wait(DRAIN_MAX_TIME)]);
 }
 
-/** Reads the body to its end or to the maximum. A body that ends early counts as read. */
+/** Reads the body to its end or to the maximum. An error while reading is ignored. */
 async function drain(body: ReadableStream): Promise<void> {
   try {
     const reader = body.getReader({ mode: 'byob' });

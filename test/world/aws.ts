@@ -10,9 +10,9 @@ interface Signer {
 export interface Changes {
   region?: string;
   service?: string;
-  /** The time in `X-Amz-Date`, in milliseconds since the epoch. By default, now. */
+  /** The time in `X-Amz-Date`, in milliseconds since the epoch. If absent, the present time. */
   at?: number;
-  /** Headers to sign besides those that botocore signs. */
+  /** Headers to sign in addition to those that botocore signs. */
   headers?: Record<string, string>;
   /** Changes headers and body after they were signed. */
   tamper?: (request: { headers: Record<string, string>; body: string; path: string }) => void;
@@ -29,7 +29,7 @@ export interface EcrAnswer<T = Record<string, unknown>> {
 
 const encoder = new TextEncoder();
 
-/** Calls an operation as botocore does. */
+/** Calls an ECR operation as botocore does. */
 export async function ecr<T = Record<string, unknown>>(
   world: World,
   signer: Signer,
@@ -55,7 +55,10 @@ export async function ecr<T = Record<string, unknown>>(
   };
 }
 
-/** A world has no owner, because an isolate checks its stores only once. The registry's number is derived from the owner. */
+/**
+ * Makes a registry the owner of the test's database, because the registry's number is derived from the owner. A new test world
+ * has none.
+ */
 async function claim({ env }: World): Promise<void> {
   const id = '6f6b1f2e-8a51-4c53-9d4e-3f1d2c7b5a90';
   await env.DB.prepare(`INSERT INTO registry VALUES (1, ?1, 'mark', 0) ON CONFLICT DO NOTHING`).bind(id).run();

@@ -1,4 +1,4 @@
-/** A browser without a screen: it keeps the session cookie, follows no redirects, and sends forms as a page of the console. */
+/** A browser for tests: keeps the session cookie, does not follow redirects, and sends forms as a page of the console does. */
 import { ORIGIN, type World } from './world.ts';
 
 export const ADMINISTRATOR = { name: 'admin', password: 'the-password-of-the-tests' };
@@ -20,7 +20,7 @@ export class Browser {
     );
   }
 
-  /** The text of a page. Fails if the answer is no page. */
+  /** Returns the text of a page. Throws if the answer is no page. */
   async page(path: string): Promise<string> {
     const response = await this.get(path);
     if (response.status !== 200) throw new Error(`${path}: ${response.status} ${response.headers.get('location')}`);
@@ -63,7 +63,7 @@ export class Browser {
   }
 }
 
-/** A signed-in browser. */
+/** Returns a browser that is signed in. */
 export async function browserOf(world: World, name?: string, password?: string): Promise<Browser> {
   const browser = new Browser(world);
   const response = await browser.signIn(name, password);

@@ -1,4 +1,4 @@
-/** Helpers that call operations directly, without HTTP, and assert that a refused operation changes nothing. */
+/** Helpers that call operations directly, without HTTP, and check that a refused operation changes nothing. */
 import { expect } from 'vitest';
 import type { Call } from '../../src/app/call.ts';
 import type { ContentCall } from '../../src/app/content.ts';
@@ -10,9 +10,9 @@ import type { Person } from './people.ts';
 import { ORIGIN, tablesOf, type World } from './world.ts';
 
 /**
- * The `Call` of a person.
+ * Returns the `Call` of a user.
  * @param person `null` for an anonymous caller
- * @param repositories the repositories that the operation is about, whose policies are loaded with the caller's rights
+ * @param repositories the repositories of the operation, whose policies are loaded with the caller's rights
  */
 export async function callAs(
   world: World,
@@ -33,8 +33,8 @@ export async function callAs(
 }
 
 /**
- * The call of a person for operations on content.
- * @param scopes the scopes of the access token. Without them, the credential itself is used instead of a token
+ * Returns the call of a user for operations on content. @param scopes the scopes of the access token. Without them, the
+ * credential itself is used instead of a token
  */
 export async function contentCallAs(
   world: World,
@@ -47,14 +47,14 @@ export async function contentCallAs(
   return { ...call, caller: { subject: call.authority.subject, credential: null, grants }, uploading: null, assumed: null };
 }
 
-/** Every row of every table. */
+/** Returns every row of every table. */
 async function everyRow({ env }: World): Promise<Record<string, unknown[]>> {
   const tables = tablesOf((env as unknown as { SCHEMA: string[] }).SCHEMA);
   const results = await env.DB.batch(tables.map((table) => env.DB.prepare(`SELECT * FROM ${table}`)));
   return Object.fromEntries(tables.map((table, n) => [table, results[n]?.results ?? []]));
 }
 
-/** Runs an operation that must be refused, and expects that it changes nothing in the database. @returns the reason */
+/** Runs an operation that must be refused, and expects that the database is unchanged afterwards. @returns the reason */
 export async function reasonOf(world: World, operation: () => Promise<unknown>): Promise<string> {
   const before = await everyRow(world);
   const outcome = await operation().then(

@@ -1,6 +1,6 @@
 /**
- * Creates one caller of each kind through the API, with rights to the repositories of one organization. `rightsOf` lists these
- * rights, so that tests can compute the expected answer to each request.
+ * Creates one caller of each kind through the management API, with rights to the repositories of one organization. `rightsOf`
+ * lists these rights, so that tests can compute the expected answer to each request.
  */
 import { expect, vi } from 'vitest';
 import { pushImage } from './images.ts';
@@ -30,7 +30,7 @@ export type Kind = keyof typeof REPOSITORIES;
 
 const EVERYTHING = ['pull', 'push', 'delete', 'admin', 'create'];
 
-/** The rights of a caller in a repository. A caller whose credential has ended has none. */
+/** Returns the rights of a caller in a repository. A caller whose credential has expired or was revoked has none. */
 export function rightsOf(identity: Identity, kind: Kind): string[] {
   const publicPull = kind === 'public' ? ['pull'] : [];
   switch (identity) {
@@ -65,7 +65,7 @@ export interface Cast {
   spareKey: string;
 }
 
-/** Creates all callers and two repositories with an image each. Afterwards, outgoing requests only reach the issuer. */
+/** Creates all callers, and two repositories with an image each. Afterwards, outgoing requests reach only the issuer. */
 export async function makeCast(world: World): Promise<Cast> {
   const people = await makePeople(world);
   const { digest } = await pushImage(world, REPOSITORIES.public, 'v1');
@@ -132,7 +132,10 @@ async function key(world: World, owner: Person, body: object): Promise<string> {
   return personOf(owner.name, { id: made.body.key.id, secret: made.body.secret }).basic;
 }
 
-/** A key that has expired or was revoked. Times are compared with the clock of the database, so the row itself is changed. */
+/**
+ * Returns the Basic credential of a key that has expired or was revoked. Its row is changed in D1, because times are compared
+ * with the clock of D1.
+ */
 async function ended(world: World, owner: Person, change: string): Promise<string> {
   const basic = await key(world, owner, {});
   await world.env.DB.prepare(`UPDATE access_keys SET ${change} WHERE id = ?1`).bind(idIn(basic)).run();

@@ -1,4 +1,4 @@
-/** Checks the invariants of the architecture in the database and the bucket, and returns all violations. */
+/** Checks the invariants of the architecture in the database and the bucket. Returns all violations as text. */
 import type { Env } from '../../src/env.ts';
 import { algorithmOf, type Digest, digestOf } from '../../src/oci/digest.ts';
 
@@ -37,7 +37,7 @@ async function blobsHaveBytes(env: Env): Promise<string[]> {
   return verdicts.filter(Boolean);
 }
 
-/** Checks that every manifest has its bytes, also in the trash, whose content can be restored. */
+/** Checks that every manifest has its bytes. This includes the trash, because its content can be restored. */
 async function manifestsHaveBytes(env: Env): Promise<string[]> {
   const { results } = await env.DB.prepare(
     'SELECT digest, content, object_key FROM manifests UNION ALL SELECT digest, content, object_key FROM trashed_manifests',
@@ -58,7 +58,7 @@ async function manifestsHaveBytes(env: Env): Promise<string[]> {
   return verdicts.filter(Boolean);
 }
 
-/** Checks invariant 2, and that no reference belongs to a missing manifest. */
+/** Checks invariant 2, and that no reference belongs to a manifest that does not exist. */
 async function referencesAreLinked(env: Env): Promise<string[]> {
   const { results } = await env.DB.prepare(
     `SELECT child, parent FROM manifest_references x
@@ -85,8 +85,8 @@ async function tagsNameManifests(env: Env): Promise<string[]> {
 }
 
 /**
- * Checks that the newest point of a tag's history has the digest that the tag names, and that each point follows from the point
- * before it. Old points may have been deleted.
+ * Checks that the newest row of a tag's history has the digest that the tag names, and that each row continues the row before
+ * it. Old rows may have been deleted.
  */
 async function tagsHaveHistory(env: Env): Promise<string[]> {
   const newest = await env.DB.prepare(
@@ -105,7 +105,10 @@ async function tagsHaveHistory(env: Env): Promise<string[]> {
   ];
 }
 
-/** SQL: the repository of row `x` exists or is in the trash, and is not being purged. A purge removes rows table by table. */
+/**
+ * SQL condition: the repository of row `x` exists or is in the trash, and is not being purged. A purge removes rows table by
+ * table.
+ */
 const KEPT = `x.repository_id IN (SELECT id FROM repositories
   UNION ALL SELECT repository_id FROM trash WHERE kind = 'repository' AND NOT purging)`;
 
@@ -132,7 +135,7 @@ async function trashIsWhole(env: Env): Promise<string[]> {
   return found.flat();
 }
 
-/** Checks that the events about repositories and tags, replayed in order, give the current state (invariant 6). */
+/** Checks that replaying the events about repositories and tags, in order, results in the current state (invariant 6). */
 async function changesHaveEvents(env: Env): Promise<string[]> {
   const events = await env.DB.prepare('SELECT type, about, sequence, target FROM events ORDER BY id').all<{
     type: string;
@@ -191,7 +194,7 @@ async function uploadsHaveBytes(env: Env): Promise<string[]> {
   return verdicts.filter(Boolean);
 }
 
-/** Checks the sums of every repository, also of those in the trash, against what they hold. */
+/** Checks the stored totals of every repository against its content, including repositories in the trash. */
 export async function sumsAreRight(env: Env): Promise<string[]> {
   const count = (what: string, from: string) => `coalesce((SELECT ${what} FROM ${from} WHERE x.repository_id = r.id), 0)`;
   const { results } = await env.DB.prepare(
@@ -209,7 +212,7 @@ export async function sumsAreRight(env: Env): Promise<string[]> {
     .map((row) => `the sums of a repository are wrong: ${JSON.stringify(row)}`);
 }
 
-/** Checks that every blob that no manifest references has a lease (invariant 8). Not true if a test lets a day pass. */
+/** Checks that every blob that no manifest references has a lease (invariant 8). Cannot be used if a test lets a day pass. */
 async function linksHaveLeases(env: Env): Promise<string[]> {
   const { results } = await env.DB.prepare(
     `SELECT digest FROM repository_blobs l WHERE leased_until <= unixepoch()

@@ -1,12 +1,15 @@
-/** Measures how running time grows with input size, as a ratio that does not depend on the speed of the machine. */
+/** Measures how running time grows with the size of the input, as a ratio that does not depend on the speed of the machine. */
 
-/** A greater ratio is not linear. It is this great because CPU caches make large inputs a few times slower per byte. */
+/**
+ * The maximum ratio of `slowdown` that counts as linear. It is this high because CPU caches make large inputs a few times
+ * slower per byte.
+ */
 export const LINEAR = 12;
 
 /**
- * The time per byte of a large input, divided by the time per byte of the smallest input. It is about 1 if the work is linear,
- * and the ratio of the sizes if the work is quadratic. The size is multiplied by four until the largest size is reached or the
- * ratio is clearly not linear, because quadratic work would take minutes at the largest size.
+ * Returns the time per byte of a large input, divided by the time per byte of the smallest input. The result is about 1 if the
+ * work is linear, and the ratio of the sizes if the work is quadratic. The size is multiplied by four until the largest size is
+ * reached or the ratio is clearly not linear, because quadratic work would take minutes at the largest size.
  */
 export function slowdown(workOf: (size: number) => () => void, smallest: number, largest: number): number {
   const base = timeOf(workOf(smallest)) / smallest;
@@ -17,7 +20,10 @@ export function slowdown(workOf: (size: number) => () => void, smallest: number,
   return worst;
 }
 
-/** The time of one run in milliseconds: the best of several averages. Each average covers enough runs for a coarse clock. */
+/**
+ * Returns the time of one run in milliseconds: the best of several averages. Each average covers enough runs for a coarse
+ * clock.
+ */
 function timeOf(work: () => void): number {
   let best = Number.POSITIVE_INFINITY;
   const end = performance.now() + 100;

@@ -1,4 +1,4 @@
-/** Checks an answer of the management API against the OpenAPI document. */
+/** Checks answers of the management API against the OpenAPI document. */
 import { expect } from 'vitest';
 import { describedRoutes } from '../../src/http/api/reference/all.ts';
 import { errorsOf } from '../../src/http/api/reference/declared-errors.ts';
@@ -9,7 +9,7 @@ interface Described {
   method: string;
   pattern: RegExp;
   operation: Operation;
-  /** Status and code of each error that the operation declares. */
+  /** The status and code of each error that the operation documents. */
   errors: Set<string>;
 }
 
@@ -19,7 +19,7 @@ const operations = describedRoutes.map(({ method, path, operation }): Described 
   return { method, pattern: patternOf(path), operation, errors: new Set(errors) };
 });
 
-/** Errors of requests that no operation answers, and of those that a webhook sends. */
+/** The errors of requests that match no operation, and of requests that a webhook sends. */
 const EVERYWHERE = ['404 UNSUPPORTED', '405 UNSUPPORTED', '508 DENIED'];
 
 function patternOf(path: string): RegExp {
@@ -28,7 +28,7 @@ function patternOf(path: string): RegExp {
 
 /**
  * Expects that a success has a documented status and exactly the documented fields, and that a refusal has the form of errors,
- * with a status and code that the operation declares.
+ * with a documented status and code.
  * @param path the part of the path after `/api/v1`
  */
 export function expectAsDescribed(method: string, path: string, { status, body }: { status: number; body: unknown }): void {

@@ -33,7 +33,7 @@ function countingDatabase(database: D1Database, counts: Counts): D1Database {
       tally(results);
       return results;
     }
-    // The answer of `first` has no numbers of rows. The answer of `all` has them, and the same rows.
+    // `first` does not return numbers of rows, so `all` is called instead. It returns them, and the same rows.
     const result = await statement.all();
     tally([result]);
     if (name !== 'DB.first') return result;

@@ -1,18 +1,18 @@
 /**
- * Bindings that fail on purpose. A Worker can end at every call to D1 or R2. `faulty` counts the calls. The call with the given
- * number fails with an error or never returns, before or after it has taken effect.
+ * Bindings that fail on purpose. A Worker can be killed at every call to D1 or R2. `faulty` counts the calls. The call with the
+ * given number fails with an error or never returns, before or after it has taken effect.
  */
 import type { Env } from '../../src/env.ts';
 import { intercepted } from './intercept.ts';
 
 export type Fault = 'fail-before' | 'fail-after' | 'stop-before' | 'stop-after';
 export const FAULTS: Fault[] = ['fail-before', 'fail-after', 'stop-before', 'stop-after'];
-/** The faults that `npm test` tries: a lost answer, and a Worker that stops before the call. */
+/** The faults that `npm test` tries: a lost answer, and a Worker that is killed before the call. */
 export const SAMPLED_FAULTS: Fault[] = ['fail-after', 'stop-before'];
 
 export interface Faults {
   env: Env;
-  /** The names of the calls so far, in order. */
+  /** The names of the calls up to now, in order. */
   calls: string[];
   /** The keys of the objects that were written, in order. */
   writtenKeys: string[];
@@ -20,7 +20,7 @@ export interface Faults {
   stopped: Promise<void>;
 }
 
-/** @param at the number of the call that fails, counted from 0. Without it, no call fails, and calls are only counted */
+/** @param at the number of the call that fails, counted from 0. If absent, no call fails, and calls are only counted */
 export function faulty(env: Env, fault?: Fault, at?: number): Faults {
   const calls: string[] = [];
   const writtenKeys: string[] = [];

@@ -1,6 +1,6 @@
 /**
- * Measures the lengths of all functions of a TypeScript file: declarations, methods, and arrow functions with a block, at any
- * depth. A scanner that knows strings, comments, regular expressions and brackets is enough for formatted code.
+ * Measures the lengths of all functions in a TypeScript file: declarations, methods, and arrow functions with a block, at any
+ * depth. For formatted code, a scanner suffices that knows strings, comments, regular expressions and brackets.
  */
 interface Token {
   text: string;
@@ -20,7 +20,7 @@ const CLOSING = new Map([
   ['{', '}'],
 ]);
 
-/** The number of lines of each function, in the order in which the functions begin. */
+/** Returns the number of lines of each function, in the order in which the functions begin. */
 export function functionLengths(source: string): number[] {
   const tokens = tokensOf(source);
   return tokens.flatMap((token, at) => {
@@ -30,7 +30,10 @@ export function functionLengths(source: string): number[] {
   });
 }
 
-/** The index of the token that opens the block of the function that begins at this token. `null` if none begins there. */
+/**
+ * Returns the index of the token that opens the block of the function that begins at this token, or `null` if none begins
+ * there.
+ */
 function bodyOf(tokens: Token[], at: number): number | null {
   const text = tokens[at]?.text ?? '';
   if (text === '=>') return tokens[at + 1]?.text === '{' ? at + 1 : null;
@@ -42,13 +45,16 @@ function bodyOf(tokens: Token[], at: number): number | null {
   return isMethod && startsMember(tokens, at) ? blockAfter(tokens, at + 1) : null;
 }
 
-/** True if the token can be the name of a method: it is the first word of its line, or follows a modifier. */
+/** Returns true if the token can be the name of a method: it is the first word of its line, or follows a modifier. */
 function startsMember(tokens: Token[], at: number): boolean {
   const before = tokens[at - 1];
   return !before || before.line < (tokens[at]?.line ?? 0) || ['async', 'get', 'set', 'static'].includes(before.text);
 }
 
-/** The index of the token that opens the block after the parameters, which begin at this bracket, and after a return type. */
+/**
+ * Returns the index of the token that opens the block after the parameters, which begin at this bracket, and after a return
+ * type.
+ */
 function blockAfter(tokens: Token[], bracket: number): number | null {
   let at = endOf(tokens, bracket) + 1;
   if (tokens[at]?.text !== ':') return tokens[at]?.text === '{' ? at : null;
@@ -61,7 +67,7 @@ function blockAfter(tokens: Token[], bracket: number): number | null {
   return null;
 }
 
-/** The index of the bracket that closes the bracket at this index. */
+/** Returns the index of the bracket that closes the bracket at this index. */
 function endOf(tokens: Token[], at: number): number {
   const open: string[] = [];
   for (let n = at; n < tokens.length; n++) {
@@ -74,10 +80,10 @@ function endOf(tokens: Token[], at: number): number {
   return tokens.length - 1;
 }
 
-/** The tokens of a file without its comments. Of a template, only the code in `${}` becomes tokens. */
+/** Returns the tokens of a file without comments. Of a template string, only the code in `${}` becomes tokens. */
 function tokensOf(source: string): Token[] {
   const tokens: Token[] = [];
-  /** For each open `{`, whether it belongs to the `${` of a template. */
+  /** For each open `{`, true if it belongs to the `${` of a template string. */
   const braces: boolean[] = [];
   let line = 1;
   let at = 0;

@@ -1,4 +1,4 @@
-/** Creates blobs and manifests in memory and pushes them, for tests that need an image but are about something else. */
+/** Creates blobs and manifests and pushes them, for tests that need an image but are about something else. */
 
 import { expect } from 'vitest';
 import { type Digest, digestOf } from '../../src/oci/digest.ts';
@@ -29,7 +29,7 @@ export async function contentOf(
   return { bytes: data, digest: await digestOf(algorithm, data) };
 }
 
-/** Pseudo-random bytes, the same for the same seed. */
+/** Returns pseudo-random bytes, which are the same for the same seed. */
 export function noise(size: number, seed = 1): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(size);
   let state = seed * 2654435761 + 1;
@@ -65,7 +65,7 @@ export async function putManifest(
   return world.fetch('PUT', `/v2/${repository}/manifests/${reference}`, { headers: { 'content-type': mediaType }, body });
 }
 
-/** Pushes a config and a layer, and returns a manifest that references them. Each `seed` gives another manifest. */
+/** Pushes a config and a layer, and returns a manifest that references them. Each `seed` results in a different manifest. */
 export async function imageIn(
   world: World,
   repository: string,
@@ -102,7 +102,7 @@ export function textOf({ bytes }: Content): string {
   return new TextDecoder().decode(bytes);
 }
 
-/** An index of manifests of the same type. */
+/** Returns an index of manifests of the same type. */
 export async function indexOf(
   children: Content[],
   more: Record<string, unknown> = {},
@@ -112,7 +112,7 @@ export async function indexOf(
   return contentOf(JSON.stringify({ schemaVersion: 2, mediaType: INDEX_TYPE, manifests, ...more }));
 }
 
-/** The status and the first error code of a refusal. Expects that the body has the form of an error. */
+/** Returns the status and the first error code of a refusal. Expects that the body has the form of an error. */
 export async function refusal(response: Response): Promise<string> {
   const text = await response.text();
   const { errors } = JSON.parse(text) as { errors: { code: string; message: string }[] };

@@ -1,11 +1,11 @@
-/** Wraps a database so that a test sees every round trip. The other wrapped bindings of this folder use it. */
+/** Wraps a database so that a test sees every D1 call. The other wrapped bindings in this folder use this. */
 
 /**
- * Called instead of a round trip. The caller of the database gets its result.
+ * Called instead of a D1 call. Its result is returned to the caller of D1.
  * @param name the name of the method, for example `DB.batch`
- * @param effect executes the round trip
- * @param statement the statement, if the round trip is not a batch
- * @param args the arguments of the method of the statement
+ * @param effect makes the D1 call
+ * @param statement the statement, if the call is no batch
+ * @param args the arguments of the statement's method
  */
 export type Interceptor = (
   name: string,

@@ -1,14 +1,14 @@
-/** Runs one request in the middle of another, in every order in which two requests can reach the database. */
+/** Runs one request in the middle of another one, in every order in which the two requests can reach D1. */
 import { intercepted } from './intercept.ts';
 import { type World, worldOf } from './world.ts';
 
 export type Request = (world: World) => Promise<Response>;
 
 /**
- * Runs `outer` once for each of its calls to the database. In each run, `inner` runs from start to end just before that call.
- * In a last run, `inner` runs after `outer`. `prepare` is called before each run, and `check` gets both answers.
- * @param step 3: only the first, the fourth, the seventh … of these runs, and the last
- * @returns the number of calls
+ * Runs `outer` once for each of its D1 calls. In each run, `inner` runs completely just before that call. In a last run,
+ * `inner` runs after `outer`. `prepare` is called before each run, and `check` gets both answers.
+ * @param step 3 runs only the first, fourth, seventh and so on of these runs, and the last one
+ * @returns the number of D1 calls
  */
 export async function everyOrder(
   world: World,

@@ -1,4 +1,4 @@
-/** Helpers for CI jobs: their tokens, the trust rules for these tokens, and the logins of clients with them. */
+/** Helpers for CI jobs: their tokens, the trust rules for these tokens, and the logins with these tokens. */
 import { expect, vi } from 'vitest';
 import { IMAGE_TYPE, imageIn, refusal } from './images.ts';
 import { api, basicOf } from './people.ts';
@@ -7,9 +7,12 @@ import type { World } from './world.ts';
 
 export interface Jobs {
   issuer: Issuer;
-  /** A token valid for ten minutes from now, with additional `claims`. */
+  /** Returns a token that is valid for ten minutes from now, with additional `claims`. */
   token(claims?: Record<string, unknown>): Promise<string>;
-  /** Saves a rule of an organization (`acme/deploy`) or of the registry (`deploy`). By default project 42 may push and pull. */
+  /**
+   * Saves a trust rule of an organization (`acme/deploy`) or of the whole registry (`deploy`). By default project 42 may push
+   * and pull.
+   */
   trust(name: string, rule?: object): Promise<void>;
   forget(name: string): Promise<void>;
 }
@@ -19,7 +22,7 @@ export function pathOfRule(name: string): string {
   return second === undefined ? `/trust-rules/${first}` : `/organizations/${first}/trust-rules/${second}`;
 }
 
-/** Creates an issuer of CI tokens. Afterwards, outgoing requests of the Worker only reach this issuer. */
+/** Creates an issuer of CI tokens. Afterwards, outgoing requests of the Worker reach only this issuer. */
 export async function jobsOf(world: World, { alg = 'ES256' } = {}): Promise<Jobs> {
   const issuer = await newIssuer({ alg });
   vi.spyOn(globalThis, 'fetch').mockImplementation(issuer.world().fetch);
@@ -76,7 +79,7 @@ export async function bearerIn(response: Response): Promise<string> {
 
 export const PUSH = (repository: string) => `repository:${repository}:pull,push,delete`;
 
-/** Pushes an image that depends on the tag. @returns `201`, or the status and code of the refusal */
+/** Pushes an image whose content depends on the tag. @returns `201`, or the status and code of the refusal */
 export async function pushAs(world: World, authorization: string, repository: string, tag: string): Promise<string> {
   const image = await imageIn(world, repository, [...tag].reduce((sum, char) => sum * 31 + char.charCodeAt(0), 7) % 10_000);
   const headers = { 'content-type': IMAGE_TYPE };

@@ -1,11 +1,15 @@
-/** D1 with the limits of production, which the emulator lacks: at most 2 MB for a value or a row, and 100 parameters. */
+/**
+ * D1 with the limits of production, which the emulator does not have: at most 2 MB for a value or a row, and 100 parameters.
+ */
 import type { Env } from '../../src/env.ts';
 import { intercepted } from './intercept.ts';
 
 const MAX_BYTES = 2_000_000;
 const MAX_PARAMETERS = 100;
 
-/** Limits the parameters of statements. Their sum counts as the size of the written row, which is hardly larger. */
+/**
+ * Limits the parameters of statements. The sum of their sizes is used as the size of the written row, which is hardly larger.
+ */
 export function limited(env: Env): Env {
   const prepare = (sql: string) => {
     const statement = env.DB.prepare(sql);
@@ -30,7 +34,7 @@ export function limited(env: Env): Env {
   return { ...env, DB: database };
 }
 
-/** D1 whose answers are limited as in production: at most 2 MB for a value or a row, and 50 MB in total. */
+/** Limits the answers of D1 as in production: at most 2 MB for a value or a row, and 50 MB in total. */
 export function limitedAnswers(env: Env): Env {
   const DB = intercepted(env.DB, async (_, effect) => {
     const answer = await effect();

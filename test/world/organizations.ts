@@ -1,4 +1,4 @@
-/** Creates organizations with people, teams and robots through the API, and reads lists and events. */
+/** Creates organizations with users, teams and robots through the management API, and reads lists and events. */
 import { expect } from 'vitest';
 import { type ApiRequest, api, basicOf, inviteUser, type Person } from './people.ts';
 import type { World } from './world.ts';
@@ -58,7 +58,7 @@ export async function makeRobot(world: World, organization: string, robot: strin
   };
 }
 
-/** The items of all pages of a list, read with pages of `n` items. `meanwhile` is called between two pages. */
+/** Returns the items of all pages of a list, read with pages of `n` items. `meanwhile` is called between two pages. */
 export async function everyItem<T>(
   world: World,
   path: string,
@@ -84,7 +84,7 @@ export interface Happened {
   actor: string;
 }
 
-/** The events recorded during `work`, in order. */
+/** Returns the events that are recorded during `work`, in order. */
 export async function eventsDuring(world: World, work: () => Promise<unknown>): Promise<Happened[]> {
   const before = await world.env.DB.prepare('SELECT coalesce(max(id), 0) AS id FROM events').first<number>('id');
   await work();
@@ -94,14 +94,14 @@ export async function eventsDuring(world: World, work: () => Promise<unknown>): 
   return results.map(({ type, target, actor }) => ({ type, target: JSON.parse(target) as Happened['target'], actor }));
 }
 
-/** The number of occurrences of each value. */
+/** Returns how often each value occurs. */
 export function tally(values: (string | number)[]): Record<string, number> {
   const counts: Record<string, number> = {};
   for (const value of values) counts[value] = (counts[value] ?? 0) + 1;
   return counts;
 }
 
-/** The organization `acme` with an owner and a member, and a user outside of it. */
+/** Creates the organization `acme` with an owner and a member, and a user who does not belong to it. */
 export async function makeAcme(world: World): Promise<{ owner: Person; member: Person; outsider: Person }> {
   const owner = await inviteUser(world, 'owner1');
   const member = await inviteUser(world, 'member1');

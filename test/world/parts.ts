@@ -9,7 +9,7 @@ export interface Part {
 export function partsOf(contentType: string | null, bytes: Uint8Array): Part[] {
   const boundary = /^multipart\/byteranges; boundary=([^;"\s]+)$/.exec(contentType ?? '')?.[1];
   if (!boundary) throw new Error(`${contentType} is no multipart/byteranges`);
-  // One character per byte, so that positions are byte positions.
+  // The text has one character per byte, so that positions in it are byte positions.
   const text = new TextDecoder('latin1').decode(bytes);
   const parts: Part[] = [];
   let at = 0;
@@ -31,7 +31,7 @@ export function partsOf(contentType: string | null, bytes: Uint8Array): Part[] {
   return parts;
 }
 
-/** A bucket that answers the first `reads` reads and fails afterwards. */
+/** Returns a bucket that answers the first `reads` reads and then fails. */
 export function failingAfter(env: Env, reads: number): Env {
   let done = 0;
   const BLOBS = new Proxy(env.BLOBS, {

@@ -1,38 +1,40 @@
-/** Creates users through the API, and sends requests to the API as these users. */
+/** Creates users through the management API, and sends requests as these users. */
 import { expect } from 'vitest';
 import { expectAsDescribed } from './contract.ts';
 import type { World } from './world.ts';
 
 export interface Person {
   name: string;
-  /** `user:alice` */
+  /** The subject, for example `user:alice`. */
   subject: string;
   /** The secret of the user's first access key. */
   secret: string;
-  /** The id of that key. */
+  /** The id of the user's first access key. */
   keyId: string;
-  /** Authorization headers with that key, for the schemes Basic and Bearer. */
+  /** Authorization headers with the user's first key, for the schemes Basic and Bearer. */
   basic: string;
   bearer: string;
 }
 
-/** An answer of the API. `T` is the type of its body, as far as the test reads it. */
+/** An answer of the management API. `T` is the type of the fields of the body that the test reads. */
 export interface ApiAnswer<T = Record<string, unknown>> {
   status: number;
-  /** The parsed JSON. `null` if there is no body, and a text if the body is not JSON. */
+  /** The parsed JSON. `null` if there is no body, and a string if the body is no JSON. */
   body: T;
   headers: Headers;
 }
 
 export interface ApiRequest {
-  /** The Authorization header. `null` for no header. By default, that of the administrator. */
+  /** The Authorization header, or `null` for none. If absent, that of the administrator. */
   as?: string | null;
   /** The body, sent as JSON. A string is sent unchanged. */
   body?: unknown;
   headers?: Record<string, string>;
 }
 
-/** Sends a request to the API and checks the answer against its description. @param path the part after `/api/v1` */
+/**
+ * Sends a request to the management API, and checks the answer against its documentation. @param path the part after `/api/v1`
+ */
 export async function api<T = Record<string, unknown>>(
   world: World,
   method: string,
@@ -59,7 +61,7 @@ function decoded(text: string): unknown {
   }
 }
 
-/** The status and the error code of a refusal. */
+/** Returns the status and the error code of a refusal. */
 export function refused({ status, body }: ApiAnswer<unknown>): string {
   return `${status} ${(body as { errors?: { code: string }[] } | null)?.errors?.[0]?.code}`;
 }
@@ -72,7 +74,7 @@ interface Joined {
   key: { id: string; secret: string };
 }
 
-/** The token of a user's open invitation. Invites the user if there is no such user. */
+/** Returns the token of a user's open invitation. Invites the user if there is no such user. */
 export async function invitationOf(world: World, name: string, options: { administrator?: boolean } = {}): Promise<string> {
   const { status, body } = await api<Invited>(world, 'PUT', `/users/${name}`, { body: options });
   expect(status, JSON.stringify(body)).toBeLessThan(300);

@@ -1,13 +1,13 @@
 /**
  * Queues that hold messages until a test delivers them. So a test decides which messages arrive, when and how often. Messages
- * must keep the limits of the platform. The tests in test/local/ use the queues of the runtime.
+ * must stay within the limits of the platform. The tests in test/local/ use the queues of the runtime instead.
  */
 import { createExecutionContext, createMessageBatch, getQueueResult } from 'cloudflare:test';
 import type { Env } from '../../src/env.ts';
 
 /**
- * The limits of Cloudflare Queues ("Limits"): the bytes of a message, the messages of a batch, the bytes of a batch, and the
- * seconds of a delay.
+ * The limits of Cloudflare Queues ("Limits"): bytes of a message, messages of a batch, bytes of a batch, and seconds of a
+ * delay.
  */
 const MESSAGE_MAX_BYTES = 128 * 1000;
 const BATCH_MAX = 100;
@@ -23,7 +23,7 @@ export interface Held {
 
 export class TestQueue {
   readonly held: Held[] = [];
-  /** The number of messages that were sent. */
+  /** The number of messages sent up to now. */
   sent = 0;
   /** True if every send fails. */
   down = false;
@@ -61,8 +61,8 @@ export class TestQueue {
 export type Consumer = (batch: MessageBatch, env: Env, context: ExecutionContext) => Promise<void>;
 
 /**
- * Passes up to `size` messages to the consumer, in order, without regard to delays. The messages that it retries are held
- * again. If it throws, all messages are held again.
+ * Passes up to `size` messages to the consumer, in order, ignoring delays. Messages that the consumer retries are held again.
+ * If the consumer throws, all messages are held again.
  * @returns the number of acknowledged messages
  */
 export async function deliverBatch(queue: TestQueue, consumer: Consumer, env: Env, size = 100): Promise<number> {

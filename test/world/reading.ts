@@ -1,9 +1,9 @@
-/** Reads all pages of lists, digests of references, and events of a registry. */
+/** Reads all pages of lists, the digests of references, and the events of a registry. */
 import { expect } from 'vitest';
 import type { TestQueue } from './queues.ts';
 import type { World } from './world.ts';
 
-/** The path of the next page. `null` for the last page. */
+/** Returns the path of the next page, or `null` for the last page. */
 export function nextPage(response: Response): string | null {
   const link = response.headers.get('link');
   if (link === null) return null;
@@ -37,7 +37,7 @@ export async function tagsOf(world: World, repository: string): Promise<string[]
   return pages.flatMap((page) => page.tags);
 }
 
-/** The digest of a reference, read with HEAD. The status if the answer is not a 200. */
+/** Returns the digest of a reference, read with HEAD. Returns the status if the answer is not a 200. */
 export async function digestAt(world: World, repository: string, reference: string): Promise<string | number | null> {
   const response = await world.fetch('HEAD', `/v2/${repository}/manifests/${reference}`);
   return response.status === 200 ? response.headers.get('docker-content-digest') : response.status;
@@ -48,7 +48,7 @@ export interface Recorded {
   target: { tag?: string; digest?: string; previous?: string; mediaType?: string; size?: number };
 }
 
-/** The events about one repository, in order. */
+/** Returns the events about one repository, in order. */
 export async function eventsOf(world: World, repository: string): Promise<Recorded[]> {
   const { results } = await world.env.DB.prepare('SELECT type, target FROM events WHERE about = ? ORDER BY id')
     .bind(repository)
@@ -66,7 +66,7 @@ export interface EventRow {
   key: string | null;
 }
 
-/** All events with a greater id, in order. */
+/** Returns all events with a greater id, in order. */
 export async function recordAfter(world: World, id: number): Promise<EventRow[]> {
   const { results } = await world.env.DB.prepare(
     'SELECT id, about, sequence, type, target, actor, key_id AS key FROM events WHERE id > ? ORDER BY id',
@@ -76,12 +76,12 @@ export async function recordAfter(world: World, id: number): Promise<EventRow[]>
   return results.map(({ target, ...row }) => ({ ...row, target: JSON.parse(target) as EventRow['target'] }));
 }
 
-/** The id of the newest event. 0 if there is none. */
+/** Returns the id of the newest event, or 0 if there is none. */
 export async function newestOf(world: World): Promise<number> {
   return (await world.env.DB.prepare('SELECT coalesce(max(id), 0) AS id FROM events').first<number>('id')) ?? Number.NaN;
 }
 
-/** The messages to the queue of events since the last call, in order. */
+/** Returns the messages to the queue of events since the last call of this function, in order. */
 export function announcedTo(world: World): unknown[] {
   return (world.env.EVENTS as unknown as TestQueue).held.splice(0).map(({ body }) => body);
 }

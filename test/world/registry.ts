@@ -33,11 +33,11 @@ export interface Registry extends Target {
   readonly url: string;
   readonly dataDir: string;
   readonly process: ChildProcess;
-  /** The output of the program so far, with standard output and standard error together. */
+  /** Returns the output of the program up to now: standard output and standard error together. */
   output(): string;
-  /** Ends the program like Ctrl-C, waits for its end and removes its data. */
+  /** Ends the program like Ctrl-C, waits until it has ended, and removes its data. */
   stop(): Promise<void>;
-  /** Kills the program and all its processes at once. The data stays. */
+  /** Kills the program and all its processes at once. The data are kept. */
   kill9(): Promise<void>;
   /** Starts the program again on the same data and port. Ends it first if it still runs. */
   restart(): Promise<void>;
@@ -96,7 +96,8 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Regi
 }
 
 /**
- * The registry that the environment names in REGISTRY, REGISTRY_USERNAME and REGISTRY_PASSWORD. `null` if it names none.
+ * Returns the registry in the environment variables REGISTRY, REGISTRY_USERNAME and REGISTRY_PASSWORD, or `null` if there is
+ * none.
  */
 export function registryFromEnv(): Target | null {
   const { REGISTRY: host, REGISTRY_USERNAME: username = '', REGISTRY_PASSWORD: password = '' } = process.env;
@@ -142,12 +143,12 @@ function run(env: Record<string, string>): Program {
   return program;
 }
 
-/** Waits until the registry asks for credentials. @returns the error; `null` if there is none */
+/** Waits until the registry asks for credentials. @returns the error, or `null` if there is none */
 async function waitUntilReady(program: Program, host: string): Promise<string | null> {
   const deadline = Date.now() + READY_WITHIN_MS;
   while (Date.now() < deadline) {
     if (hasExited(program.child)) return `ended with exit code ${program.child.exitCode}`;
-    // An answer alone is not enough: the program must also have printed that it is ready.
+    // An answer alone does not suffice: the program must also have printed that it is ready.
     if (program.output.includes('is ready at') && (await statusOf(`http://${host}/v2/`)) === 401) return null;
     await sleep(100);
   }
@@ -181,7 +182,7 @@ function hasExited(child: ChildProcess): boolean {
   return child.pid === undefined || child.exitCode !== null || child.signalCode !== null;
 }
 
-/** False if no process of the group is left. */
+/** Kills all processes of a group. Returns false if none is left. */
 function killGroup(child: ChildProcess): boolean {
   if (child.pid === undefined) return false;
   try {

@@ -1,6 +1,6 @@
 /**
- * A simulated read replica of D1: a second real database, which has the changes of the primary only after `catchUp`. Like D1, it
- * serves the sessions that begin `first-unconstrained`, and tells its bookmark.
+ * A simulated read replica of D1: a second real database, which gets the changes of the primary only with `catchUp`. Like D1,
+ * it serves sessions that start as `first-unconstrained`, and returns its bookmark.
  */
 import { env } from 'cloudflare:workers';
 import { intercepted } from './intercept.ts';
@@ -9,7 +9,7 @@ import { copyDatabase, type World, worldOf } from './world.ts';
 type Served = 'primary' | 'replica';
 
 interface Isolate extends World {
-  /** Where the database calls of this isolate went, in order. */
+  /** Which database served each D1 call of this isolate, in order. */
   served: Served[];
 }
 
@@ -18,11 +18,11 @@ export interface Replica {
   catchUp(): Promise<void>;
   /** Makes each query of the replica fail, as if a migration had not reached it yet. */
   lackTables(): void;
-  /** A Worker with the same stores that remembers nothing of the others. */
+  /** Returns a Worker that uses the same stores but has a memory of its own. */
   isolate(): Isolate;
 }
 
-/** A replica that has nothing yet. */
+/** Returns a replica that has no data yet. */
 export function newReplica(world: World): Replica {
   const { REPLICA } = env as unknown as { REPLICA: D1Database };
   const primary = world.env.DB;

@@ -1,6 +1,6 @@
 /**
- * Decides how many cases of a test run. Files of the tag `walk` run all cases in `npm run test:exhaustive`, and a few cases in
- * `npm test`.
+ * Decides how many cases of a test run. Files with the tag `walk` run all cases in `npm run test:exhaustive`, and a few cases
+ * in `npm test`.
  */
 import { inject } from 'vitest';
 
@@ -19,8 +19,8 @@ export function inFull<T>(whole: T, sample: T): T {
 }
 
 /**
- * The indexes below `count` that one of `parts` tests tries. In `npm run test:exhaustive` these are all indexes. In `npm test`
- * it is one index, and the indexes of all parts are spread evenly.
+ * Returns the indexes below `count` that test number `part` of `parts` tests tries. In `npm run test:exhaustive` these are all
+ * indexes. In `npm test` it is one index; the indexes of all tests are spread evenly.
  */
 export function indexesOf(count: number, part: number, parts: number): number[] {
   return inFull(

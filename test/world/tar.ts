@@ -1,4 +1,4 @@
-/** Makes tar archives, also wrong ones. */
+/** Creates tar archives, including invalid ones. */
 
 export interface Member {
   path: string;
@@ -8,14 +8,14 @@ export interface Member {
   target?: string;
   /** Seconds since the epoch. */
   modified?: number;
-  /** The size in the header, if it differs from that of the content. */
+  /** The size in the header, if it must differ from the size of the content. */
   size?: number;
 }
 
 const BLOCK = 512;
 const encoder = new TextEncoder();
 
-/** An archive with these members, in ustar format. */
+/** Returns an archive with these members, in ustar format. */
 export function tarOf(members: readonly Member[]): Uint8Array<ArrayBuffer> {
   const blocks = members.flatMap((member) => [headerOf(member), padded(encoder.encode(member.content ?? ''))]);
   return joined([...blocks, new Uint8Array(2 * BLOCK)]);

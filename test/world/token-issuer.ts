@@ -1,4 +1,4 @@
-/** An outside issuer for tests, with real keys and tokens. Its `fetch` serves its two documents and records requests. */
+/** An outside issuer of tokens for tests, with real keys. Its `fetch` serves its two documents and records requests. */
 import { exportJWK, generateKeyPair, type JWK, type JWTHeaderParameters, SignJWT } from 'jose';
 import { mismatches, type Told, type TrustRule, verifyToken } from '../../src/auth/outside/oidc.ts';
 import type { Runtime as Outside } from '../../src/auth/runtime.ts';
@@ -21,16 +21,16 @@ export interface Issuer {
   requests: string[];
   /** The options of each request. */
   inits: RequestInit<RequestInitCfProperties>[];
-  /** The answers that replace the usual ones, by URL. */
+  /** Answers that replace the usual ones, by URL. */
   answers: Record<string, (init: RequestInit) => Response | Promise<Response>>;
   configuration: string;
   jwks: string;
   key: Key;
   /** Signs a token. A claim with the value `undefined` is removed. */
   sign(claims?: Record<string, unknown>, header?: Partial<JWTHeaderParameters>, key?: Key): Promise<string>;
-  /** Creates a new key, with which the issuer signs from then on. It also serves its previous keys. */
+  /** Creates a new key, with which the issuer signs from now on. The issuer still serves its previous keys. */
   rotate(): Promise<Key>;
-  /** A runtime whose `fetch` reaches the issuer, and whose clock is `seconds` after `NOW`. */
+  /** Returns a runtime whose `fetch` reaches the issuer, and whose clock is `seconds` after `NOW`. */
   world(seconds?: number): Outside;
 }
 
@@ -90,7 +90,7 @@ function fetchOf(issuer: Issuer): typeof fetch {
   }) as typeof fetch;
 }
 
-/** Verifies a token and returns the rules that accept it, with its claims. `null` if no rule accepts it. */
+/** Verifies a token and returns the rules that accept it, with its claims. Returns `null` if no rule accepts it. */
 export async function takenFor(
   token: string,
   rules: TrustRule[],

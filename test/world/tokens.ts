@@ -3,7 +3,7 @@ import { type JWTHeaderParameters, type JWTPayload, SignJWT } from 'jose';
 import { type KeyLabel, signingKey } from '../../src/secrets.ts';
 import { ORIGIN, type World } from './world.ts';
 
-/** The token that the token service issues to the administrator for these scopes. */
+/** Returns the token that the token service issues to the administrator for these scopes. */
 export async function tokenFor(world: World, ...scopes: string[]): Promise<string> {
   const query = scopes.map((scope) => `scope=${encodeURIComponent(scope)}`).join('&');
   const response = await world.fetch('GET', `/token?service=registry.test&${query}`);
@@ -12,7 +12,7 @@ export async function tokenFor(world: World, ...scopes: string[]): Promise<strin
 
 export const SERVICE = new URL(ORIGIN).host;
 
-/** A token signed with the registry's own key for `label`. A claim with the value `undefined` is removed. */
+/** Returns a token signed with the registry's own key for `label`. A claim with the value `undefined` is removed. */
 export async function forge(
   world: World,
   label: KeyLabel,

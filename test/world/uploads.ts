@@ -1,5 +1,5 @@
 /**
- * Sends the single requests of the upload protocol, and reads the stores afterwards. A `Request` made in memory has no
+ * Sends the single requests of the upload protocol, and reads D1 and R2 afterwards. A `Request` made in memory has no
  * Content-Length, so a test chooses the kind of body: `sized` with a Content-Length, as most clients send it, or `unsized`
  * without one, as docker sends it.
  */
@@ -10,7 +10,7 @@ import type { Send, World } from './world.ts';
 
 export const MIB = 1024 * 1024;
 
-/** The two values of `VERIFY`, each with the smallest part size. R2 completes no multipart upload with smaller parts. */
+/** The two values of `VERIFY`, each with the smallest part size. R2 does not complete multipart uploads with smaller parts. */
 export const MODES = [
   { verify: 'storage', part: 64 * 1024 },
   { verify: 'stream', part: 5 * MIB },
@@ -18,7 +18,9 @@ export const MODES = [
 
 export type Bytes = Uint8Array<ArrayBuffer>;
 
-/** The bytes of a layer, made faster than with `noise`. No two blocks are equal, so a wrong order of blocks is noticed. */
+/**
+ * Returns the bytes of a layer, faster than `noise` does. No two blocks are equal, so that a wrong order of blocks is noticed.
+ */
 export function layer(size: number, seed = 1): Bytes {
   const block = noise(64 * 1024, seed);
   const bytes = new Uint8Array(size);
@@ -29,12 +31,12 @@ export function layer(size: number, seed = 1): Bytes {
   return bytes;
 }
 
-/** A body with Content-Length. */
+/** Returns a body with a Content-Length. */
 export function sized(bytes: Bytes, range?: string): Send {
   return { body: bytes, headers: { 'content-length': String(bytes.byteLength), ...withRange(range) } };
 }
 
-/** A body of unknown length, which arrives in chunks. */
+/** Returns a body of unknown length, which arrives in chunks. */
 export function unsized(bytes: Bytes, range?: string): Send {
   return { body: streamOf(bytes, false), headers: withRange(range) };
 }
@@ -43,20 +45,20 @@ function withRange(range: string | undefined): Record<string, string> {
   return range === undefined ? {} : { 'content-range': range };
 }
 
-/** A body of unknown length whose connection breaks after these bytes. */
+/** Returns a body of unknown length whose connection breaks after these bytes. */
 export function broken(bytes: Bytes): Send {
   return { body: streamOf(bytes, true) };
 }
 
 /**
- * A body that announces `length` bytes and whose connection breaks after `bytes`, for a chunk that is joined to others. For a
- * chunk that is one put of its own, use `truncated`: the runtime knows its length.
+ * Returns a body that announces `length` bytes and whose connection breaks after `bytes`. Used for a chunk that is joined to
+ * others. For a chunk that is a single put, use `truncated`, whose length the runtime knows.
  */
 export function brokenOff(bytes: Bytes, length: number): Send {
   return { ...broken(bytes), headers: { 'content-length': String(length) } };
 }
 
-/** A body that announces `length` bytes and whose connection breaks after `bytes`. It cannot be joined to others. */
+/** Returns a body that announces `length` bytes and whose connection breaks after `bytes`. It cannot be joined to others. */
 export function truncated(bytes: Bytes, length: number): Send {
   const { readable, writable } = new FixedLengthStream(length);
   const write = async () => {
@@ -108,18 +110,21 @@ export function postWhole(world: World, repository: string, digest: string, body
   return world.fetch('POST', `/v2/${repository}/blobs/uploads/?digest=${digest}`, body);
 }
 
-/** Asks for the offset of an upload (end-13). @returns the status and the Range header */
+/** Requests the offset of an upload (end-13). @returns the status and the Range header */
 export async function standing(world: World, location: string): Promise<string> {
   const response = await world.fetch('GET', location);
   return `${response.status} ${response.headers.get('range')}`;
 }
 
-/** The status and the Range header of an answer about an upload. */
+/** Returns the status and the Range header of an answer about an upload. */
 export function progressOf(response: Response): string {
   return `${response.status} ${response.headers.get('range')}`;
 }
 
-/** The digest of the bytes that a pull gets, or its status. A digest is cheaper to compare than the bytes. */
+/**
+ * Returns the digest of the bytes that a pull receives, or the status if the pull fails. Comparing digests is cheaper than
+ * comparing bytes.
+ */
 export async function pulled(world: World, repository: string, digest: string): Promise<Digest | number> {
   const response = await world.fetch('GET', `/v2/${repository}/blobs/${digest}`);
   if (response.status !== 200) return response.status;
@@ -130,7 +135,7 @@ export async function statusOf(world: World, method: string, path: string): Prom
   return (await world.fetch(method, path)).status;
 }
 
-/** The keys of the objects in the bucket that begin with a prefix. */
+/** Returns the R2 keys of the objects that begin with a prefix. */
 export async function keysOf(world: World, prefix = ''): Promise<string[]> {
   return (await world.env.BLOBS.list({ prefix })).objects.map(({ key }) => key);
 }
@@ -139,7 +144,7 @@ export async function countOf(world: World, table: 'uploads' | 'blobs' | 'reposi
   return (await world.env.DB.prepare(`SELECT count(*) AS n FROM ${table}`).first<number>('n')) ?? Number.NaN;
 }
 
-/** The keys of objects that no row names, which a failed request has left. */
+/** Returns the R2 keys of objects that no row names. Failed requests leave such objects. */
 export async function orphansOf(world: World): Promise<string[]> {
   const { results } = await world.env.DB.prepare(
     `SELECT object_key AS key FROM blobs UNION SELECT object_key FROM manifests WHERE object_key IS NOT NULL
@@ -150,12 +155,12 @@ export async function orphansOf(world: World): Promise<string[]> {
   return (await keysOf(world)).filter((key) => !known.has(key));
 }
 
-/** Moves the end of the lifetime of every upload to the past. */
+/** Makes every upload expired. */
 export async function expireAll(world: World): Promise<void> {
   await world.env.DB.prepare('UPDATE uploads SET expires_at = unixepoch() - 1').run();
 }
 
-/** A value with a short form for the title of a test, for `test.each` over long texts. */
+/** Adds a short form of a value for the title of a test, for `test.each` with long texts. */
 export function shortened(value: string): { shown: string; value: string } {
   return { shown: value.length > 40 ? `${value.slice(0, 40)}...` : value, value };
 }

@@ -1,6 +1,6 @@
 /**
  * Helpers for tests of webhooks: a registry with a clock that the test advances, endpoints with answers that the test chooses,
- * and queues that the test delivers. No code waits for real time. Code that sleeps wakes when the test advances the clock.
+ * and queues that the test delivers. No code waits for real time: code that sleeps wakes when the test advances the clock.
  */
 
 import { factsOf } from '../../src/app/deliveries.ts';
@@ -21,7 +21,7 @@ export const URL_OF_SINK = 'https://hooks.example.com/berth';
 const BATCH_SIZE = 5;
 const MAX_RETRIES = 100;
 
-/** A clock that the test advances. The database also reads it (`clocked`). */
+/** A clock that the test advances. D1 uses it too (`clocked`). */
 export class Clock {
   now = Math.floor(Date.now() / 1000) * 1000;
   private sleepers: { until: number; wake: () => void }[] = [];
@@ -42,7 +42,7 @@ export class Clock {
   }
 }
 
-/** The same database with the clock of the test. */
+/** Returns the same database, but with the clock of the test. */
 function clocked(database: D1Database, clock: Clock): D1Database {
   return new Proxy(database, {
     get(target, name) {
@@ -71,14 +71,14 @@ export const status =
   () =>
     new Response(code === 204 || code === 304 ? null : 'said the endpoint', { status: code, headers });
 
-/** Never answers, and stops when aborted. */
+/** An endpoint that never answers, and stops when the request is aborted. */
 export const hanging: Answering = (_, signal) =>
   new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(new Error('aborted'))));
 
-/** The endpoint that receives all outgoing requests, and records them. */
+/** The endpoint that receives and records all outgoing requests. */
 export class Sink {
   posts: Post[] = [];
-  /** The requests that it answered with a 2xx status. */
+  /** The requests that the endpoint answered with a 2xx status. */
   acknowledged: Post[] = [];
   answer: Answering = status(204);
   under = 0;
@@ -160,7 +160,7 @@ export async function subscribe(
     { by: { subject: 'user:admin' }, idempotency: null, requireScope: () => {} },
   );
   const { id } = subscription;
-  // Written to the row, because the operation would refuse some of these endpoints and would set default types.
+  // The row is changed directly, because the operation would refuse some of these endpoints and would set default types.
   const types = filter.types ?? null;
   const endpoint = url === URL_OF_SINK && headers === NONE ? subscription.endpoint : await seal(env, id, { url, headers });
   await env.DB.prepare("UPDATE subscriptions SET filter = json_set(filter, '$.types', json(?2)), endpoint = ?3 WHERE id = ?1")
@@ -169,7 +169,7 @@ export async function subscribe(
   return { ...subscription, endpoint, filter: { ...subscription.filter, types }, secret };
 }
 
-/** Advances the clock and reduces the delays of the messages in the queues. */
+/** Advances the clock, and reduces the delays of the messages in the queues. */
 export function pass(scene: Scene, seconds: number): void {
   scene.clock.turn(seconds * 1000);
   for (const queue of [scene.events, scene.deliveries, scene.deadLetters]) {
@@ -181,7 +181,7 @@ export function match({ env }: Pick<Scene, 'env'>, slices = 4): Promise<boolean>
   return matchEvents(env, (repositories) => factsOf(env, repositories), slices);
 }
 
-/** The batch for a consumer. `said` records for each message `ack`, or the delay of its retry in seconds. */
+/** Returns the batch for a consumer. `said` records for each message `ack`, or the delay of its retry in seconds. */
 export function batchOf(queue: TestQueue, held: readonly Held[]) {
   const said = new Map<string, 'ack' | number>();
   const messages = held.map(({ id, body, attempts }) => ({
@@ -206,7 +206,8 @@ export type Consumer = (batch: MessageBatch, work: Background) => Promise<void>;
 
 /**
  * Passes the first due messages to the consumer. If the consumer throws, the messages that it neither acknowledged nor retried
- * are queued again. If it is stopped, all messages are, because its decisions take effect only when it ends.
+ * are queued again. If the consumer is stopped, all messages are queued again, because its decisions take effect only when it
+ * ends.
  * @returns the number of messages that were passed
  */
 export async function handOver(
@@ -259,7 +260,7 @@ export function bury(scene: Scene, handing: Handing & { env?: Env } = {}): Promi
   return handOver(scene.deadLetters, scene.deadLetters, (batch) => consumeDeadLetters(env, batch), { size: 100, ...handing });
 }
 
-/** Delivers all messages that are due, until none is left. */
+/** Delivers all due messages, until none is left. */
 export async function drain(scene: Scene): Promise<void> {
   for (let done = 1; done > 0; ) {
     done = await handOver(scene.events, scene.deadLetters, async () => void (await match(scene)), { size: 100 });
@@ -342,7 +343,7 @@ export async function untilQuiet(scene: Scene, cron: () => Promise<void>, hours 
 
 const INNER = Symbol('the statement itself');
 
-/** Records all statements, including those in batches, and counts round trips and the rows read and written. */
+/** Records all statements, including those in batches, and counts D1 calls and the rows read and written. */
 export function countingStatements(env: Env) {
   const statements: string[] = [];
   const counts = { d1: 0, rowsRead: 0, rowsWritten: 0 };
@@ -353,7 +354,7 @@ export function countingStatements(env: Env) {
       counts.rowsWritten += meta.rows_written;
     }
   };
-  // The answer of `first` has no numbers of rows. The answer of `all` has them, and the same rows.
+  // `first` does not return numbers of rows, so `all` is called instead. It returns them, and the same rows.
   const asked = async (statement: D1PreparedStatement) => {
     const result = await statement.all<Record<string, unknown>>();
     tally([result]);

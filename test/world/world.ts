@@ -1,6 +1,6 @@
 /**
- * Makes an empty registry for a test, called a world: a real D1 with the schema, a real R2, and a client. The client calls the
- * `fetch` handler of the Worker, as the administrator unless the test sends other credentials. Bindings can be wrapped, to
+ * Creates an empty registry for a test, called a world: a real D1 with the schema, a real R2, and a client. The client calls
+ * the `fetch` handler of the Worker, as the administrator unless the test sends other credentials. Bindings can be wrapped, to
  * count their calls or to make them fail.
  */
 import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test';
@@ -15,26 +15,27 @@ export const ORIGIN = 'https://registry.test';
 
 export interface World {
   env: Env;
-  /** Sends a request, and also waits for the work that the Worker does after its answer. `path` begins with a slash. */
+  /** Sends a request, and also waits for the work that the Worker does after the answer. `path` begins with a slash. */
   fetch(method: string, path: string, init?: Send): Promise<Response>;
 }
 
 export interface Send {
   headers?: Record<string, string>;
   body?: BodyInit | null;
-  /** The Authorization header. `null` for no credentials. By default, the administrator's. */
+  /** The Authorization header, or `null` for no credentials. If absent, the administrator's. */
   authorization?: string | null;
 }
 
 /**
  * Creates the schema if it is missing, and empties the database and the bucket. Rows and objects are deleted one by one,
- * because the reset of the test runner would abort requests that a test has stopped on purpose.
+ * because the test runner's own reset would abort requests that a test has stopped on purpose.
  * @param vars settings and bindings that replace the usual ones
  */
 export async function newWorld(vars: Partial<Env> = {}): Promise<World> {
   const bindings = env as unknown as Env;
   await emptyDatabase(bindings.DB);
-  // An isolate checks the stores once. It does so here, so that no test counts the calls of this check.
+  // An isolate checks once that D1 and R2 belong to the registry. This is done here, so that no test counts the calls of this
+  // check.
   await requireOwnStores(bindings);
   await bindings.DB.exec('DELETE FROM registry');
   for (let page = await bindings.BLOBS.list(); page.objects.length > 0; page = await bindings.BLOBS.list()) {
@@ -51,9 +52,9 @@ async function emptyDatabase(database: D1Database): Promise<void> {
 }
 
 /**
- * Returns a function that makes a world for a test and lets `build` add what the tests of a file need. It calls `build` once.
- * Later it only puts rows, objects and messages back as `build` left them, which is many times as fast. `build` must not set
- * clocks or spies, since these end with a test.
+ * Returns a function that creates a world for a test, in which `build` has added what the tests of a file need. `build` is
+ * called only once. Later, only the rows, objects and messages are restored, which is many times as fast. `build` must not set
+ * clocks or spies, because these end with a test.
  */
 export function builtOnce(build: (world: World) => Promise<unknown>, vars: Partial<Env> = {}): () => Promise<World> {
   let saved: { world: World; restore: () => Promise<void> } | null = null;
@@ -69,7 +70,7 @@ export function builtOnce(build: (world: World) => Promise<unknown>, vars: Parti
   };
 }
 
-/** Returns a function that puts the world back to its present state. */
+/** Saves the state of a world. Returns a function that restores it. */
 async function save({ env: bindings }: World): Promise<() => Promise<void>> {
   const { DB, BLOBS } = env as unknown as Env;
   const kept = { ...bindings };
@@ -88,7 +89,8 @@ async function save({ env: bindings }: World): Promise<() => Promise<void>> {
       const options = { httpMetadata, customMetadata, ...(sha256 ? { sha256 } : {}) };
       if (present.get(key) !== etag) await BLOBS.put(key, bytes[n] as ArrayBuffer, options);
     }
-    // The Worker remembers by binding: a test must not start with what the one before left in memory.
+    // The Worker keeps its memory by database binding, so a new binding is made: a test must not start with what the test
+    // before left in memory.
     Object.assign(bindings, kept, { DB: ownDatabase(DB) }, testQueues());
     for (const [n, name] of queues.entries()) (bindings[name] as TestQueue).held.push(...(held[n] ?? []));
   };
@@ -99,18 +101,18 @@ interface Rows {
   values: string;
 }
 
-/** Replaces everything in the database with these rows. */
+/** Replaces everything in the database by these rows. */
 async function fillDatabase(database: D1Database, rows: Rows[]): Promise<void> {
   await emptyDatabase(database);
   if (rows.length > 0) await database.batch(rows.map(({ insert, values }) => database.prepare(insert).bind(values)));
 }
 
-/** Replaces everything in the database `to` with the rows of `from`. */
+/** Replaces everything in the database `to` by the rows of `from`. */
 export async function copyDatabase(from: D1Database, to: D1Database): Promise<void> {
   await fillDatabase(to, await rowsIn(from));
 }
 
-/** The rows of all tables that have any, as statements that insert them. */
+/** Returns the rows of all tables, as statements that insert them. */
 async function rowsIn(database: D1Database): Promise<Rows[]> {
   const tables = tablesOf((env as unknown as { SCHEMA: string[] }).SCHEMA);
   const results = await database.batch<Record<string, unknown>>(
@@ -132,8 +134,8 @@ async function listAll(bucket: R2Bucket): Promise<R2Object[]> {
 }
 
 /**
- * The same database as a new object. The Worker remembers logins and charged rows by the object of the database binding, and
- * all test files share an isolate. With a new object, no world starts with the memory of another world.
+ * Returns the same database as a new object. The Worker keeps its memory of logins and charged rows by the object of the
+ * database binding, and all test files share an isolate. With a new object, no world starts with the memory of another world.
  */
 function ownDatabase(database: D1Database): D1Database {
   return {
@@ -145,17 +147,19 @@ function ownDatabase(database: D1Database): D1Database {
   };
 }
 
-/** The names of the tables that these statements create. */
+/** Returns the names of the tables that these statements create. */
 export function tablesOf(schema: string[]): string[] {
   return schema.flatMap((statement) => /CREATE TABLE IF NOT EXISTS (\w+)/.exec(statement)?.[1] ?? []);
 }
 
-/** `exec` sends each line as one call, and a line may contain many statements. */
+/** Joins the statements in one line, because `exec` sends each line as one call, and a line may contain many statements. */
 function inOneLine(statements: string[]): string {
   return statements.map((statement) => statement.replaceAll(/\s+/g, ' ').trim()).join('; ');
 }
 
-/** Removes the rate limits, because tests send more requests than any client. A test of a limit passes it in `vars`. */
+/**
+ * Removes the rate limits, because tests send more requests than real clients. A test of a limit passes that limit in `vars`.
+ */
 function withoutLimits({
   WRONG_PASSWORDS: _,
   TOKEN_REQUESTS: __,
@@ -170,7 +174,7 @@ function withoutLimits({
   return bindings;
 }
 
-/** The queues, with their names in wrangler.toml. */
+/** Returns the queues, with their names in wrangler.toml. */
 function testQueues(): Pick<Env, 'EVENTS' | 'DELIVERIES' | 'DEAD_LETTERS'> {
   return {
     EVENTS: new TestQueue('berth-events'),
@@ -185,7 +189,7 @@ export async function forgetOwner({ env: { DB, BLOBS } }: World): Promise<void> 
   await BLOBS.delete('registry');
 }
 
-/** A world with these bindings and settings, for example with wrapped stores of another world. */
+/** Returns a world with these bindings and settings, for example with wrapped bindings of another world. */
 export function worldOf(bindings: Env): World {
   return { env: bindings, fetch: (method, path, init = {}) => send(bindings, method, path, init) };
 }
@@ -205,7 +209,7 @@ async function send(bindings: Env, method: string, path: string, init: Send): Pr
   return response;
 }
 
-/** The Content-Length that a client would send. `null` for a stream, which is sent in chunks. */
+/** Returns the Content-Length that a client would send, or `null` for a stream, which is sent in chunks. */
 function lengthOf(body: Send['body']): number | null {
   if (typeof body === 'string') return new TextEncoder().encode(body).byteLength;
   return body instanceof Uint8Array || body instanceof ArrayBuffer ? body.byteLength : null;

@@ -1,4 +1,4 @@
-/** Forms that make a credential: a signed-in browser alone may not make one, so they ask for an access key. */
+/** Forms that create a credential. A browser session does not suffice for that, so these forms ask for an access key. */
 import type { FC } from 'hono/jsx';
 import type { Call } from '../../app/call.ts';
 import { confirm } from '../../app/sessions.ts';
@@ -10,8 +10,8 @@ import type { Form } from './forms.ts';
 import { Input, type Refused } from './parts/form.tsx';
 
 /**
- * Returns the context for an operation, with the rights of the access key in the form.
- * @throws unauthenticated for a wrong key; forbidden for a key of another account
+ * Returns the context for an operation with the rights of the access key in the form. @throws unauthenticated for a wrong key;
+ * forbidden for a key of another account
  */
 export async function confirmedCall(c: RequestContext, form: Form): Promise<Call> {
   const call = callOf(c);
@@ -20,7 +20,7 @@ export async function confirmedCall(c: RequestContext, form: Form): Promise<Call
   return { ...call, authority };
 }
 
-/** The field for the access key. The hidden name tells a password manager whose key is wanted. */
+/** The field for the access key. The hidden user name tells a password manager whose key is needed. */
 export const ConfirmKey: FC<{ c: RequestContext; refused?: Refused | undefined }> = ({ c, refused }) => (
   <>
     <input type="text" value={nameOf(callOf(c).authority.subject)} autocomplete="username" readonly hidden />

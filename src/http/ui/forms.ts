@@ -1,17 +1,17 @@
-/** Forms of the console: where a form may come from, and how it is read. */
+/** Forms of the console: checks which site sent a form, and reads it. */
 import { createMiddleware } from 'hono/factory';
 import { invalidInput, isRefusal, Refusal } from '../../vocabulary/refusal.ts';
 import { type AppEnv, originOf, type RequestContext } from '../context.ts';
 import { limitWrites } from '../limits.ts';
 import { readBody } from '../params.ts';
 
-/** The maximum number of bytes of a form. An overview of a repository may have 100,000 characters. */
+/** The maximum number of bytes of a form. The overview of a repository may have 100,000 characters. */
 const FORM_MAX_BYTES = 512 * 1024;
 
 /**
- * Refuses a request that changes something unless a page of this console sent it (cross-site request forgery). A browser says
- * so in `Sec-Fetch-Site`, or, if it is old, in `Origin`. The type of a form is required, because a browser may send other types
- * from elsewhere without asking.
+ * Refuses a request that changes something unless a page of this console sent it (protection against cross-site request
+ * forgery). Browsers state the sender in `Sec-Fetch-Site`, old browsers in `Origin`. Only form content types are accepted,
+ * because for other types a browser may send the request before it asks for permission.
  */
 export const ownForms = createMiddleware<AppEnv>(async function ownForms(c, next) {
   if (c.req.method !== 'GET' && c.req.method !== 'HEAD') {
@@ -41,17 +41,20 @@ export class Form {
     this.#fields = fields;
   }
 
-  /** The value of a field without space around it; empty if it is missing. */
+  /** Returns the value of a field without surrounding space. Returns the empty string if the field is missing. */
   text(name: string): string {
     return this.#fields.get(name)?.trim() ?? '';
   }
 
-  /** The value of a field; `undefined` if it is missing or empty. */
+  /** Returns the value of a field, or `undefined` if it is missing or empty. */
   optional(name: string): string | undefined {
     return this.text(name) || undefined;
   }
 
-  /** The value of a field as it was sent, with line ends as in documents. */
+  /**
+   * Returns the value of a field as it was sent, but with `\
+   * ` as line ends.
+   */
   raw(name: string): string {
     return (this.#fields.get(name) ?? '').replaceAll('\r\n', '\n');
   }
@@ -60,13 +63,13 @@ export class Form {
     return this.#fields.getAll(name);
   }
 
-  /** True if a checkbox is checked. */
+  /** Returns true if a checkbox is checked. */
   has(name: string): boolean {
     return this.#fields.has(name);
   }
 }
 
-/** Requires that the name was typed into `ConfirmName`. @throws request-invalid */
+/** Requires that the user has typed the name into the field `ConfirmName`. @throws request-invalid */
 export function requireConfirmed(form: Form, expected: string): void {
   if (form.text('confirm') !== expected) {
     throw invalidInput({ at: 'confirm', message: `type ${expected} to confirm: nothing was changed` });
@@ -74,9 +77,9 @@ export function requireConfirmed(form: Form, expected: string): void {
 }
 
 /**
- * Runs an operation on a thing that a field names. If the thing is missing, or is there already, the field is refused, and not
- * the whole page.
- * @param reason the reason of the operation to say so: `version-mismatch` for a new thing that is there already
+ * Runs an operation on a thing that a field names. If the thing does not exist, or exists already, the error is shown at that
+ * field and not as a page.
+ * @param reason the reason with which the operation refuses then: `version-mismatch` for a new thing that exists already
  * @throws request-invalid
  */
 export async function named<T>(
@@ -93,12 +96,17 @@ export async function named<T>(
   }
 }
 
-/** The version of a thing in the hidden field `version`: what the page showed. `null` if the field has no number. */
+/**
+ * Returns the version in the hidden field `version`: the version that the page showed. Returns `null` if the field has no
+ * number.
+ */
 export function versionIn(form: Form): number | null {
   return /^\d{1,15}$/.test(form.text('version')) ? Number(form.text('version')) : null;
 }
 
-/** Reads the form in the body. A form of a signed-in person is charged as a change by the API is. @throws body-too-large */
+/**
+ * Reads the form in the body. A form of a signed-in user is charged like a change by the management API. @throws body-too-large
+ */
 export async function readForm(c: RequestContext): Promise<Form> {
   if (c.var.authority) await limitWrites(c);
   const bytes = await readBody(c, FORM_MAX_BYTES);

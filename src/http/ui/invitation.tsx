@@ -14,7 +14,10 @@ interface Props {
   section: 'organizations' | 'account';
 }
 
-/** Whoever opens the link first becomes the user. Browsers do not send the part after the `#`, so no log contains it. */
+/**
+ * Shows the link. The first person who opens it becomes the user. Browsers do not send the part after the `#`, so no log
+ * contains it.
+ */
 export const InvitationLink: FC<Props> = ({ c, invited: { user, invitation }, back, section }) => (
   <Page c={c} title={`Invitation of ${user.name}`} section={section}>
     <section class="narrow">

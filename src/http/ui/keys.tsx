@@ -1,4 +1,4 @@
-/** Access keys in pages: their list, the form for a new one, and the one answer that shows a secret. */
+/** Parts of pages about access keys: the list, the form for a new key, and the page that shows a secret once. */
 import type { FC } from 'hono/jsx';
 import type { AccessKey, CreatedKey } from '../../app/keys.ts';
 import { providerName } from '../../app/provider-sign-in.ts';
@@ -38,13 +38,16 @@ export const KeyState: FC<{ state: AccessKey['state'] }> = ({ state }) => (
 
 export const KeyTable: FC<{ keys: AccessKey[] }> = ({ keys }) => <Table caption="Access keys" columns={COLUMNS} items={keys} />;
 
-/** The input of a new key. */
+/** Returns the input for a new key. */
 export function newKeyIn(form: Form) {
   const days = form.text('days');
   return { name: form.text('name'), statements: limitsIn(form), ...(days === '' ? {} : { days: Number(days) }) };
 }
 
-/** A name for this form: if it is sent twice, the second answer shows the same key again. */
+/**
+ * Returns the random id of this form, which is used as Idempotency-Key: if the form is sent twice, the second answer shows the
+ * same key.
+ */
 export function onceIn(form: Form): string | null {
   const once = form.text('once');
   return /^[\w-]{16,64}$/.test(once) ? once : null;
@@ -148,7 +151,7 @@ export const MadeKey: FC<{ c: RequestContext; made: CreatedKey; back: string; se
   );
 };
 
-/** A secret that can be copied. It is removed from the page when the reader leaves it. */
+/** A secret with a button that copies it. A script removes the secret from the page when the reader leaves the page. */
 export const Secret: FC<{ text: string; label: string }> = ({ text, label }) => (
   <div data-secret>
     <Command command={text} label={label} />

@@ -1,4 +1,7 @@
-/** The messages that a page shows after a change. An address names one of them, so nobody can put a text of theirs there. */
+/**
+ * The messages that a page can show after a change. The address contains only the name of a message, so nobody can make the
+ * page show another text.
+ */
 export const NOTICES = {
   'signed-out': 'You are signed out.',
   'signed-out-everywhere': 'All logins of your account have ended.',
@@ -35,5 +38,5 @@ export const NOTICES = {
 
 export type NoticeName = keyof typeof NOTICES;
 
-/** The messages that are no good news. */
+/** The messages that report a failure. */
 export const BAD_NOTICES: readonly NoticeName[] = ['test-failed'];

@@ -1,4 +1,4 @@
-/** The frame of every page of the console, and the headers that every page has. */
+/** The frame of every page of the console, and the headers of every page. */
 import type { Child, FC } from 'hono/jsx';
 import type { AppEnv, RequestContext } from '../context.ts';
 import { hostOf, originOf } from '../context.ts';
@@ -10,7 +10,9 @@ import { Notice } from './parts/form.tsx';
 import { Command, Icon } from './parts/text.tsx';
 import { themeOf } from './preferences.ts';
 
-/** What a page is allowed to load and to do. Nothing is inline, so the policy needs no nonce. */
+/**
+ * The Content-Security-Policy of a page: what it may load and do. No script or style is inline, so the policy needs no nonce.
+ */
 const POLICY = [
   "default-src 'none'",
   "script-src 'self'",
@@ -31,19 +33,23 @@ function headersOf(c: RequestContext): Headers {
     'content-security-policy': POLICY,
     'cross-origin-resource-policy': 'same-origin',
     'permissions-policy': 'camera=(), geolocation=(), microphone=(), clipboard-write=(self)',
-    // Forms say where they come from, which `no-referrer` would hide.
+    // `same-origin` lets forms state the page from which they were sent. `no-referrer` would hide that, and `ownForms` checks
+    // it.
     'referrer-policy': 'same-origin',
     // Pages differ by reader, and the back button must not show them after signing out.
     'cache-control': 'no-store',
   });
 }
 
-/** Answers with a page. The whole page is rendered before anything is sent, so no half page is ever shown. */
+/** Answers with a page. The whole page is rendered before anything is sent, so a reader never sees half a page. */
 export function render(c: RequestContext, page: unknown, status = 200): Response {
   return new Response(`<!doctype html>${page}`, { status, headers: headersOf(c) });
 }
 
-/** Answers a form that changed something: the browser then loads the page that shows the change. @param path a path of ours */
+/**
+ * Answers a form that changed something: the browser then loads the page that shows the change. @param path a path of this
+ * registry
+ */
 export function seeOther(path: string, notice?: NoticeName): Response {
   const [address = '', fragment] = path.split('#');
   const location = notice === undefined ? address : `${address}${address.includes('?') ? '&' : '?'}notice=${notice}`;
@@ -51,13 +57,13 @@ export function seeOther(path: string, notice?: NoticeName): Response {
   return new Response(null, { status: 303, headers });
 }
 
-/** The path and query of the request. */
+/** Returns the path and query of the request. */
 export function pathOf(c: RequestContext): string {
   const { pathname, search } = new URL(c.req.url);
   return `${pathname}${search}`;
 }
 
-/** The signed-in person, as the frame of a page shows them. */
+/** Returns the signed-in user as the frame of a page shows the user, or `null`. */
 function viewerOf(c: RequestContext): { name: string; administrator: boolean } | null {
   const { authority, caller } = c.var;
   const subject = authority?.subject || (caller?.credential?.kind === 'token' ? caller.credential.subject : '');
@@ -67,11 +73,11 @@ function viewerOf(c: RequestContext): { name: string; administrator: boolean } |
 
 interface PageProps {
   c: RequestContext & { var: AppEnv['Variables'] };
-  /** The title in the tab of the browser; the name of the host follows it. */
+  /** The title of the page. The browser's tab also shows the host after it. */
   title: string;
-  /** The path of this page in the management API, if it has one. */
+  /** The path of the same data in the management API, if there is one. */
   json?: string;
-  /** The section of the registry that the page belongs to. */
+  /** The section of the navigation to which the page belongs. */
   section?: 'repositories' | 'organizations' | 'activity' | 'account';
   children?: Child;
 }
@@ -169,7 +175,7 @@ const AccountMenu: FC<{ name: string; administrator: boolean }> = ({ name, admin
   </details>
 );
 
-/** A container that lies along a quay. */
+/** The logo: a container beside a quay. */
 export const Mark: FC = () => (
   <svg class="mark" viewBox="0 0 24 24" aria-hidden="true">
     <path d="M4 4h16v12H4zM9.300 7v6M14.700 7v6" />

@@ -1,11 +1,11 @@
-/** How a person wants the console: its colours, and whether keys act. Both are kept in cookies of the browser. */
+/** The reader's preferences for the console: its colours, and whether keyboard shortcuts work. Both are stored in cookies. */
 import { originOf, type RequestContext } from '../context.ts';
 
 export const THEMES = ['system', 'light', 'dark'] as const;
 export type Theme = (typeof THEMES)[number];
 
 const THEME = 'berth-theme';
-/** The script of the console reads this cookie too. */
+/** The console's script reads this cookie too. */
 const KEYS = 'berth-keys';
 
 /** One year in seconds. */
@@ -16,18 +16,18 @@ function cookieOf(c: RequestContext, name: string): string | undefined {
   return sent.find((pair) => pair.startsWith(`${name}=`))?.slice(name.length + 1);
 }
 
-/** The colours that the reader has chosen. */
+/** Returns the colours that the reader has chosen. */
 export function themeOf(c: RequestContext): Theme {
   const value = cookieOf(c, THEME);
   return THEMES.find((theme) => theme === value) ?? 'system';
 }
 
-/** True unless the reader has switched the keys off. */
+/** Returns true unless the reader has switched the keyboard shortcuts off. */
 export function hasKeys(c: RequestContext): boolean {
   return cookieOf(c, KEYS) !== 'off';
 }
 
-/** Adds the cookies of these preferences to an answer. They are no secret, and the script of the console may read them. */
+/** Adds the cookies of these preferences to an answer. They are not secret, and the console's script may read them. */
 export function setPreferences(c: RequestContext, headers: Headers, { theme, keys }: { theme: Theme; keys: boolean }): void {
   const secure = originOf(c).startsWith('https:') ? '; Secure' : '';
   for (const [name, value] of [

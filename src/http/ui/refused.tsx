@@ -1,6 +1,6 @@
 /**
- * Pages for requests that were refused. A page that does not exist and one that the reader may not see look the same. A reader
- * who is not signed in is asked to sign in, and is then led back.
+ * Pages for refused requests. A page that does not exist and a page that the reader may not see look the same. A reader who is
+ * not signed in is asked to sign in, and then gets to the page.
  */
 import type { Reason } from '../../vocabulary/reasons.ts';
 import { isRefusal, type Refusal } from '../../vocabulary/refusal.ts';
@@ -11,12 +11,12 @@ import { Page, pathOf, render, seeOther } from './page.tsx';
 import { signInAt } from './parts/addresses.ts';
 import { type Refused, sentence } from './parts/form.tsx';
 
-/** The HTTP status of a refusal. */
+/** Returns the HTTP status of a refusal. */
 export function statusOf({ reason }: Refusal): number {
   return API[reason][0];
 }
 
-/** Reasons for which the page says that there is nothing, whatever the reason was. */
+/** Reasons for which the page says that there is nothing, without giving the reason. */
 const ABSENT: readonly Reason[] = ['not-found', 'repository-unknown', 'address-unknown', 'repository-name-invalid'];
 
 export function refusedPage(c: RequestContext, refusal: Refusal): Response {
@@ -78,9 +78,9 @@ function headingOf(status: number): string {
 }
 
 /**
- * Runs the operation behind a form. If it is refused because of what was sent or of the present state, the form is to be shown
- * again with the message.
- * @throws refusals of callers without the right, and failures of the registry
+ * Runs the operation of a form. If the operation refuses the sent values or conflicts with the present state, returns the
+ * refusal, so that the form is shown again with the message.
+ * @throws the refusal if the caller lacks the right, and failures of the registry
  */
 export async function tried<T>(form: Form, work: () => Promise<T>): Promise<{ done: T } | { refused: Refused }> {
   try {
@@ -91,7 +91,7 @@ export async function tried<T>(form: Form, work: () => Promise<T>): Promise<{ do
   }
 }
 
-/** As `tried`, for the form to sign in: a wrong password is shown at the form. */
+/** Does the same as `tried` for the sign-in form: a wrong password is shown at the form. */
 export async function triedSignIn<T>(form: Form, work: () => Promise<T>): Promise<{ done: T } | { refused: Refused }> {
   try {
     return await tried(form, work);

@@ -11,7 +11,7 @@ import { Chip, Foreign } from './parts/text.tsx';
 /** A statement in the policy of a user, team or robot, or of a key. */
 export type IdentityStatement = Extract<SentStatement, { repositories: string[] }>;
 
-/** Reads statements as JSON: a list, or an object with the field `statements`. @throws request-invalid */
+/** Reads statements from JSON: a list, or an object with the field `statements`. @throws request-invalid */
 export function statementsOfJson(text: string): IdentityStatement[] {
   let value: unknown;
   try {
@@ -21,11 +21,11 @@ export function statementsOfJson(text: string): IdentityStatement[] {
     throw new Refusal('request-invalid', { message });
   }
   const isObject = typeof value === 'object' && value !== null && 'statements' in value;
-  // The operation checks the statements.
+  // The statements are not checked here, because the operation checks them.
   return (isObject ? (value as { statements: unknown }).statements : value) as IdentityStatement[];
 }
 
-/** The statement that the fields of `PresetFields` say. The operation checks it. */
+/** Returns the statement that the fields of `PresetFields` describe. The operation checks it. */
 export function presetStatement(form: Form): IdentityStatement {
   const tags = wordsIn(form.raw('tags'));
   return {
@@ -36,7 +36,7 @@ export function presetStatement(form: Form): IdentityStatement {
   };
 }
 
-/** The limits of a new key: `null` for a key that is not narrowed. */
+/** Returns the limits of a new key, or `null` for a key that is not narrowed. */
 export function limitsIn(form: Form): IdentityStatement[] | null {
   const json = form.raw('statements').trim();
   if (json !== '') return statementsOfJson(json);
@@ -53,7 +53,7 @@ const PRESET_OPTIONS: readonly Option[] = [
   ['all actions', 'All actions'],
 ];
 
-/** A preset and the repositories that it is for. @param all the text of a choice that limits nothing */
+/** Fields for a preset and the repositories to which it applies. @param all the text of an option without limits */
 export const PresetFields: FC<{ all?: string; namespace: string; refused?: Refused | undefined }> = ({
   all,
   namespace,
@@ -77,7 +77,7 @@ export const PresetFields: FC<{ all?: string; namespace: string; refused?: Refus
   </>
 );
 
-/** Statements as JSON, folded away. They replace the preset. */
+/** A folded field for statements as JSON. If it is filled, it replaces the preset. */
 export const JsonLimits: FC<{ refused?: Refused | undefined }> = ({ refused }) => (
   <details class="fold" open={(refused?.value('statements') ?? '') !== ''}>
     <summary>Limit it by statements instead</summary>
@@ -94,7 +94,7 @@ export const JsonLimits: FC<{ refused?: Refused | undefined }> = ({ refused }) =
 
 const NAMED = Object.entries(PRESETS) as [Preset, readonly string[]][];
 
-/** The actions in words: the name of the preset, if there is one. */
+/** Returns the actions in words: the name of the preset if there is one, otherwise the list. */
 export function actionsText(actions: readonly string[]): string {
   const preset = NAMED.find(([, all]) => all.length === actions.length && all.every((action) => actions.includes(action)));
   return preset?.[0] ?? actions.join(', ');

@@ -1,4 +1,4 @@
-/** The reader of a page that needs no right of its own. */
+/** Loads the reader of a page that needs no right. */
 import { loadCaller } from '../../app/authentication.ts';
 import type { Call } from '../../app/call.ts';
 import { isRefusal } from '../../vocabulary/refusal.ts';
@@ -9,7 +9,8 @@ import { limitExpensiveReads } from '../limits.ts';
 type Setter = { set: <K extends keyof AppEnv['Variables']>(key: K, value: AppEnv['Variables'][K]) => void };
 
 /**
- * Loads the rights of the reader and returns the context for an operation. A session that has ended counts as no session.
+ * Loads the rights of the reader and returns the context for an operation. If the session has ended, the reader counts as
+ * anonymous.
  * @param repositories the repositories whose policies the operation needs
  */
 export async function viewerCall(c: RequestContext & Setter, repositories: readonly string[] = []): Promise<Call> {
@@ -20,7 +21,7 @@ export async function viewerCall(c: RequestContext & Setter, repositories: reado
     return load();
   });
   c.set('authority', authority);
-  // The guards of pages that need a right charge the others.
+  // The request is charged here. For pages that need a right, the guard charges it.
   await limitExpensiveReads(c);
   return callOf(c);
 }

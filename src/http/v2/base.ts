@@ -1,4 +1,4 @@
-/** Routes about the registry as a whole: the version check (end-1) and the catalog of repositories. */
+/** Routes about the whole registry: the version check (end-1) and the catalog of repositories. */
 
 import { listCatalog } from '../../app/repository-lists.ts';
 import { sendJson } from '../content.ts';

@@ -13,8 +13,8 @@ import { conditionIn, readBody } from '../params.ts';
 /** The maximum number of tags in one push. The specification requires at least 10. */
 const MAX_TAGS = 100;
 /**
- * The maximum number of `OCI-Tag` headers. If there are more tags, several share a header. Python's http.client refuses answers
- * with more than 100 headers.
+ * The maximum number of `OCI-Tag` headers. If there are more tags, several share a header, because Python's http.client refuses
+ * answers with more than 100 headers.
  */
 const MAX_TAG_HEADERS = 40;
 /** The maximum number of Warning headers, and of their bytes together. distribution-spec, "Warnings", allows 4096 bytes. */
@@ -23,7 +23,7 @@ const MAX_WARNING_BYTES = 4096;
 /** The maximum number of bytes of `OCI-Tag` and Warning headers together. Many proxies refuse more than 16 KiB of headers. */
 const MAX_TAG_BYTES = 14 * 1024;
 
-/** The number of database rows that a tag writes: the tag, its history and its event, with their indexes. */
+/** The number of D1 rows that a tag writes: the tag, its history and its event, with their indexes. */
 const ROWS_OF_A_TAG = 6;
 
 export const manifests = new Hono<AppEnv>({ strict: false })
@@ -73,7 +73,7 @@ export const manifests = new Hono<AppEnv>({ strict: false })
     return c.body(null, 202);
   });
 
-/** The tags in the path and in the query parameters (end-7b), each one once. @throws tag-invalid, too-many-tags */
+/** Returns the tags in the path and in the query parameters (end-7b), without duplicates. @throws tag-invalid, too-many-tags */
 function tagsOf(reference: Reference, parameters: string[]): Tag[] {
   const texts = reference.tag ? [reference.tag, ...parameters] : parameters;
   if (texts.length > MAX_TAGS)
@@ -83,21 +83,21 @@ function tagsOf(reference: Reference, parameters: string[]): Tag[] {
   return [...new Set(texts.map(parseTag))];
 }
 
-/** The values of the `OCI-Tag` headers. A header may contain a list of tags (RFC 9110, 5.3). */
+/** Returns the values of the `OCI-Tag` headers. A header may contain a list of tags (RFC 9110, 5.3). */
 function tagHeaders(tags: Tag[]): string[] {
   const perHeader = Math.ceil(tags.length / MAX_TAG_HEADERS);
   const count = Math.ceil(tags.length / perHeader);
   return Array.from({ length: count }, (_, n) => tags.slice(n * perHeader, (n + 1) * perHeader).join(', '));
 }
 
-/** The number of bytes of headers in HTTP/1.1. Each header has a name, a colon, a space, a value and a line break. */
+/** Returns the number of bytes of headers in HTTP/1.1. Each header has a name, a colon, a space, a value and a line break. */
 function bytesOf(name: string, values: string[]): number {
   return values.reduce((sum, value) => sum + name.length + value.length + 4, 0);
 }
 
 /**
- * Warnings that the push has moved tags. Each names the digest that the tag named before.
- * @param used the number of bytes of the `OCI-Tag` headers
+ * Returns warnings that the push has moved tags. Each contains the digest that the tag named before. @param used the number of
+ * bytes of the `OCI-Tag` headers
  */
 function warningsOf(moved: MovedTags, used: number): string[] {
   const warnings = moved.map(({ tag, previous }) => `299 - "tag ${tag} has moved: it named ${previous}"`);

@@ -32,13 +32,13 @@ export const referrers = new Hono<AppEnv>({ strict: false }).get('/:name{.+}/ref
 });
 
 /**
- * Returns a query parameter whose value is a media type. A plus sign in it stays a plus sign. In a query a plus usually means a
- * space, but many media types contain a plus, and many clients do not encode it.
+ * Returns a query parameter whose value is a media type. A plus in the value stays a plus. In a query string a plus usually
+ * means a space, but many media types contain a plus, and many clients do not encode it.
  */
 function mediaType(c: RequestContext, name: string): string | undefined {
   const decoded = single(c, name);
   const sent = new RegExp(`[?&]${name}=([^&]*)`).exec(new URL(c.req.url).search)?.[1];
   if (decoded === undefined || sent === undefined || !sent.includes('+')) return decoded;
-  // Parses the parameter again with the plus encoded.
+  // The parameter is parsed again with the plus encoded.
   return new URLSearchParams(`${name}=${sent.replaceAll('+', '%2B')}`).get(name) ?? decoded;
 }

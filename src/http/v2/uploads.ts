@@ -63,7 +63,7 @@ export const uploads = new Hono<AppEnv>({ strict: false })
     return c.body(null, 204);
   });
 
-/** The query parameter `digest`. @throws digest-invalid if it is given more than once */
+/** Returns the query parameter `digest`. @throws digest-invalid if it is given more than once */
 function digestParameter(c: UploadContext): string | undefined {
   const digests = c.req.queries('digest') ?? [];
   if (digests.length > 1) throw new Refusal('digest-invalid', { message: 'the digest is given more than once: send it once' });
@@ -79,9 +79,9 @@ async function progress(c: UploadContext, status: 202 | 204, offset: number, upl
 }
 
 /**
- * The headers that tell the client the state of an upload. `Range` names the bytes that were received. If nothing was received,
- * the protocol has no better value than `0-0`. The location contains the offset, so a chunk that the client sends again to an
- * older location is recognized.
+ * Returns the headers that tell the client the state of an upload. `Range` states the received bytes; if nothing was received,
+ * the protocol has no better value than `0-0`. The location contains the offset, so that a chunk which the client sends again
+ * to an older location is recognized.
  */
 async function standing(c: UploadContext, upload: Upload, offset: number): Promise<{ location: string; range: string }> {
   const range = `0-${Math.max(0, offset - 1)}`;
@@ -90,12 +90,12 @@ async function standing(c: UploadContext, upload: Upload, offset: number): Promi
   return { location: `/v2/${upload.repository}/blobs/uploads/${sealed}`, range };
 }
 
-/** The upload in the path. @throws upload-unknown if the caller may not continue it, or if its location is not valid */
+/** Returns the upload in the path. @throws upload-unknown if the caller may not continue it, or if its location is invalid */
 function uploadOf(c: UploadContext): Promise<Upload> {
   return openUpload(contentCallOf(c), repositoryIn(c), c.req.param('upload') ?? '');
 }
 
-/** Adds to a 416 the offset and the location at which the client can continue. */
+/** Adds the offset and the location at which the client can continue to an answer with status 416. */
 async function inStep(c: UploadContext, upload: Upload, work: () => Promise<Response>): Promise<Response> {
   try {
     return await work();

@@ -1,4 +1,6 @@
-/** The page of the reader's own account: who they are, their organizations and invitations, how the console looks. */
+/**
+ * The page of the reader's own account: the user, the user's organizations and invitations, and the appearance of the console.
+ */
 
 import { type DescribedCaller, describeCaller } from '../../../app/login.ts';
 import { acceptMembership, declineInvitation, listOwnInvitations, type MemberInvitation } from '../../../app/organizations.ts';
@@ -47,7 +49,7 @@ interface AccountProps {
 
 async function accountOf(c: RequestContext): Promise<AccountProps> {
   const caller = describeCaller(callOf(c));
-  // A narrowed key has no invitations: it cannot accept any.
+  // A narrowed key cannot accept invitations, so none are shown.
   const { items } = caller.credential.narrowed
     ? { items: [] }
     : await listOwnInvitations(callOf(c), { after: '', limit: PAGE_SIZE });

@@ -1,4 +1,4 @@
-/** The page of one access key: what it may do, replacing it, revoking it. It shows the keys of robots, too. */
+/** The page of one access key: its rights, and the forms to replace and revoke it. Also used for keys of robots. */
 
 import { type AccessKey, changeKey, getKey, revokeKey, rotateKey } from '../../../app/keys.ts';
 import { shownStatement } from '../../../app/statements.ts';
@@ -39,7 +39,7 @@ export const keyPages = new Hono<AppEnv>()
     return render(c, <Key c={c} accessKey={key} revocation={outcome.refused} />, statusOf(outcome.refused.refusal));
   });
 
-/** Without statements, the key may do everything that its owner may do. */
+/** Returns the change that a form describes. A key without statements may do everything that its owner may do. */
 function changeIn(form: Form) {
   const json = form.raw('statements').trim();
   return { name: form.text('name'), statements: json === '' ? null : statementsOfJson(json) };
@@ -50,7 +50,7 @@ async function revoke(c: RequestContext, form: Form, key: AccessKey): Promise<vo
   await revokeKey(callOf(c), key.id, form.has('made') ? { made: 'revoke' } : {});
 }
 
-/** The page that lists the keys of the same owner. */
+/** Returns the path of the page that lists the keys of the same owner. */
 function listOf(c: RequestContext, { owner }: AccessKey): string {
   if (owner === callOf(c).authority.subject) return '/account/keys';
   const organization = organizationOf(owner);

@@ -1,4 +1,4 @@
-/** The list of the reader's access keys, and the form for a new one. */
+/** The page that lists the reader's access keys, and the form for a new key. */
 
 import { type AccessKey, type CreatedKey, createConfirmedKey, createKey, listKeys } from '../../../app/keys.ts';
 import { describeCaller } from '../../../app/login.ts';

@@ -1,4 +1,4 @@
-/** How to log in with docker: with an access key, or with a password that expires by itself. */
+/** The page that explains how to log in with docker: with an access key, or with a temporary password. */
 
 import { createLoginPassword } from '../../../app/login.ts';
 import { loginNameOf } from '../../../vocabulary/names.ts';

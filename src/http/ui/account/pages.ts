@@ -1,4 +1,4 @@
-/** The pages of the reader's own account, and signing in and out. */
+/** The pages of the reader's own account, of signing in and of signing out. */
 import { ownPages } from './account.tsx';
 import { keyPages } from './key.tsx';
 import { keyListPages } from './keys.tsx';

@@ -1,4 +1,4 @@
-/** Sign-in by a provider, and linking an identity at a provider to one's account. */
+/** Sign-in by an identity provider, and linking an identity at a provider to the reader's account. */
 
 import {
   ACCESS_HEADER,
@@ -87,7 +87,7 @@ export const providerPages = new Hono<AppEnv>()
     return seeOther('/account/identities', 'removed');
   });
 
-/** Runs a sign-in. If it is refused, the answer is a page that says why. */
+/** Runs a sign-in. If it is refused, answers with a page that says why. */
 async function answered(c: RequestContext, signIn: () => Promise<Response>): Promise<Response> {
   try {
     return await signIn();
@@ -101,7 +101,9 @@ function accessToken(c: RequestContext): string | null {
   return c.req.header(ACCESS_HEADER) ?? null;
 }
 
-/** Sends the browser to the provider. Each begin makes the registry send a request, so their number is limited. */
+/**
+ * Sends the browser to the provider. The number of such requests is limited, because each makes the registry send a request.
+ */
 async function begin(c: RequestContext, send: () => ReturnType<typeof beginSignIn>): Promise<Response> {
   if (!mayHaveSession(c)) return seeOther('/sign-in');
   await limitTokenRequests(c, 'sign-in');

@@ -18,7 +18,8 @@ import { viewerCall } from '../viewer.ts';
 
 export const signInPages = new Hono<AppEnv>()
   .get('/sign-in', async (c) => {
-    // A session that has ended is no session here, whatever the cookie says.
+    // A session may have ended although the browser still has the cookie. So the session is checked in D1 before the reader
+    // counts as signed in.
     await viewerCall(c);
     return render(c, <SignIn c={c} next={ownPath(c.req.query('next'), originOf(c))} />);
   })
@@ -43,7 +44,7 @@ export const signInPages = new Hono<AppEnv>()
     else await signOut(call);
     const response = seeOther('/sign-in', everywhere ? 'signed-out-everywhere' : 'signed-out');
     clearSession(c, response.headers);
-    // Removes what the browser kept of the pages, so that the back button shows nothing (W3C, Clear Site Data).
+    // Removes the pages from the browser's cache, so that the back button does not show them (W3C, Clear Site Data).
     response.headers.set('clear-site-data', '"cache"');
     return response;
   });

@@ -1,4 +1,4 @@
-/** The log of a repository, an organization or the registry: who did what and when. */
+/** The pages that show the audit log of a repository, an organization or the registry: who did what and when. */
 import type { Context } from 'hono';
 import { type ActivityFilter, type LoggedActivity, listActivity } from '../../../app/activity.ts';
 import { activityQuery } from '../../../contract/activity.ts';
@@ -19,7 +19,7 @@ import { statusOf } from '../refused.tsx';
 import { Filters, type Wanted, wantedIn } from './filters.tsx';
 
 const PAGE_SIZE = 50;
-/** The approximate maximum of database rows that one page reads. */
+/** The approximate maximum of D1 rows that one page reads. */
 const ROWS_READ = 4200;
 
 export const activityPages = new Hono<AppEnv>()
@@ -39,7 +39,7 @@ async function show(c: Context<AppEnv>): Promise<Response> {
   return render(c, <Activity {...props} {...found} />);
 }
 
-/** Searches the log. A filter that is not valid is shown above the list. */
+/** Searches the log. If a filter is invalid, the error is shown above the list. */
 async function search(c: Context<AppEnv>, wanted: Wanted) {
   try {
     const { filter, before } = filterOf(c, wanted);
@@ -51,7 +51,7 @@ async function search(c: Context<AppEnv>, wanted: Wanted) {
   }
 }
 
-/** The filter of the operation. @throws request-invalid */
+/** Returns the filter for the operation. @throws request-invalid */
 function filterOf(c: RequestContext, wanted: Wanted): { filter: ActivityFilter; before: number | null } {
   const repository = c.var.repository;
   const {

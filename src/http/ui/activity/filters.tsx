@@ -1,9 +1,9 @@
-/** The filters of the log: what kind of event, by whom, about which tag, and when. They stand in the query of the address. */
+/** The filters of the log: the kind of event, the actor, the tag, and the time. They are in the query string of the page. */
 import type { FC } from 'hono/jsx';
 import { EVENT_TYPES, type EventType } from '../../../vocabulary/event-types.ts';
 import type { RequestContext } from '../../context.ts';
 
-/** The filters of a page: as its form has them, and as the API has them. */
+/** The filters of a page, as fields of its form and as query parameters of the management API. */
 export interface Wanted {
   fields: Partial<Record<'type' | 'actor' | 'tag' | 'since' | 'until', string>>;
   query: Partial<Record<'type' | 'actor' | 'tag' | 'since' | 'until' | 'last', string>>;
@@ -11,7 +11,7 @@ export interface Wanted {
   isFiltered: boolean;
 }
 
-/** A day without a time, as a date field sends it. */
+/** The form of a day without a time, as a date field sends it. */
 const DAY = /^\d{4}-\d{2}-\d{2}$/;
 const DAY_MS = 24 * 60 * 60 * 1000;
 
@@ -29,7 +29,7 @@ export function wantedIn(c: RequestContext): Wanted {
     ...fields,
     actor: actor === undefined ? undefined : subjectOf(actor),
     since: since === undefined ? undefined : startOf(since, 0),
-    // The last day is included.
+    // The last day is included, so the search ends at the beginning of the next day.
     until: until === undefined ? undefined : startOf(until, DAY_MS),
     last: text('last'),
   });
@@ -42,7 +42,7 @@ function defined<T extends Record<string, string | undefined>>(fields: T): Parti
   >;
 }
 
-/** A name without a kind is that of a user. */
+/** Returns the subject for an actor that a person typed. A name without a kind is that of a user. */
 function subjectOf(actor: string): string {
   return actor.includes(':') || actor === 'registry' ? actor : `user:${actor}`;
 }
@@ -52,7 +52,7 @@ function startOf(day: string, later: number): string {
   return Number.isNaN(time) ? day : new Date(time + later).toISOString();
 }
 
-/** Kinds of events with the beginnings of their types. */
+/** The kinds of events in the form, with the beginnings of their types. */
 const KINDS: readonly (readonly [text: string, beginnings: readonly string[]])[] = [
   ['Tags', ['tag.']],
   ['Images', ['manifest.', 'blob.']],
@@ -111,7 +111,7 @@ export const Filters: FC<FiltersProps> = ({ path, wanted: { fields, isFiltered }
   </form>
 );
 
-/** Types in the address that are no kind of the list. */
+/** An option for event types in the address that are not one of the form's kinds. */
 const Other: FC<{ type: string | undefined }> = ({ type }) => {
   if (type === undefined || OPTIONS.some(([types]) => types === type)) return null;
   return (

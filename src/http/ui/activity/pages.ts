@@ -1,4 +1,4 @@
-/** The pages of activity. */
+/** The pages of the audit log. */
 import { activityPages } from './activity.tsx';
 
 export const activityConsolePages = [activityPages];

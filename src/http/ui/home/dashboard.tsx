@@ -1,4 +1,4 @@
-/** The page at `/` for a signed-in person. */
+/** The home page for a signed-in user. */
 import type { LoggedActivity } from '../../../app/activity.ts';
 import type { Attention, TroubledWebhook } from '../../../app/home.ts';
 import type { BudgetState } from '../../../app/maintenance.ts';
@@ -18,7 +18,7 @@ interface DashboardProps {
   attention: Attention;
   repositories: ListedRepository[];
   events: LoggedActivity[];
-  /** For administrators. */
+  /** Numbers that only administrators see. */
   numbers: { total: TotalUsage | null; budget: BudgetState } | null;
 }
 

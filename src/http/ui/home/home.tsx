@@ -1,4 +1,7 @@
-/** The page at `/`: what needs attention and what happened last; for a person who is not signed in, what this registry is. */
+/**
+ * The home page. For a signed-in user it shows what needs attention and the latest events. For others it says what this
+ * registry is.
+ */
 
 import { listActivity } from '../../../app/activity.ts';
 import { getAttention } from '../../../app/home.ts';
@@ -12,9 +15,9 @@ import { viewerCall } from '../viewer.ts';
 import { Dashboard } from './dashboard.tsx';
 import { Welcome } from './welcome.tsx';
 
-/** The number of repositories and of events that the page shows. */
+/** The maximum number of repositories, and of events, that the page shows. */
 const SHOWN = 8;
-/** The number of repositories among which the most recent ones are looked for. */
+/** The number of repositories among which the most recent ones are searched. */
 const LOOKED_AT = 50;
 
 export const homePage = new Hono<AppEnv>().get('/', async (c) => {
@@ -28,7 +31,7 @@ export const homePage = new Hono<AppEnv>().get('/', async (c) => {
   const [attention, repositories, activity, usage, budget] = await Promise.all([
     getAttention(call),
     listRepositories(call, { after: '', limit: LOOKED_AT }, {}),
-    // A narrowed key does not see what its owner did with other keys.
+    // A narrowed key must not see what its owner did with other keys.
     authority.bounds.length > 0 ? null : listActivity(call, {}, { before: null, limit: LOOKED_AT }),
     isAll ? listUsage(call, { after: null, limit: 1 }) : null,
     isAll ? getBudget(call) : null,
@@ -43,7 +46,10 @@ export const homePage = new Hono<AppEnv>().get('/', async (c) => {
   return render(c, <Dashboard c={c} attention={attention} repositories={shown} events={told} numbers={numbers} />);
 });
 
-/** Repositories in which something happened last come first, then the last pushed. @param touched names, the newest first */
+/**
+ * Sorts repositories: first those with the latest events, then those with the latest pushes. @param touched names of
+ * repositories with events, the newest first
+ */
 function mostRecent<T extends { name: string; createdAt: number; lastPushedAt: number | null }>(
   repositories: readonly T[],
   touched: readonly string[],

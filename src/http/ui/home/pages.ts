@@ -1,4 +1,4 @@
-/** The page at `/`. */
+/** The home page. */
 import { homePage } from './home.tsx';
 
 export const homePages = [homePage];

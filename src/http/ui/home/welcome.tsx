@@ -1,4 +1,4 @@
-/** The page at `/` for a person who is not signed in. */
+/** The home page for a visitor who is not signed in. */
 import type { ListedRepository } from '../../../app/repositories.ts';
 import { hostOf, originOf, type RequestContext } from '../../context.ts';
 import { Mark, Page } from '../page.tsx';

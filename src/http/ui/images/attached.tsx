@@ -1,4 +1,6 @@
-/** Signatures, SBOMs and attestations that are attached to an image, in each of the ways in which clients attach them. */
+/**
+ * Finds the signatures, SBOMs and attestations that are attached to an image, in each of the ways in which clients attach them.
+ */
 import type { FC } from 'hono/jsx';
 import type { WholeImageDetails } from '../../../app/images.ts';
 import { attachmentKind } from '../../../oci/attachment.ts';
@@ -9,15 +11,15 @@ import { countText, Digest, Foreign } from '../parts/text.tsx';
 
 interface Attachment {
   kind: string;
-  /** The type as the client stated it, or the tag. */
+  /** The type that the client stated, or the tag if it stated none. */
   type: string;
   digest: DigestText;
-  /** What it is attached to, if that is one platform of several. */
+  /** The platform to which the content is attached, if it is only one of several. */
   to: string;
   href: string;
 }
 
-/** All attachments of an image and, for an index, of the platform that is shown. Each is listed once. */
+/** Returns all attachments of an image and, for an index, of the platform that is shown. Each is listed once. */
 export function attachmentsOf(name: string, image: WholeImageDetails, part: WholeImageDetails | null): Attachment[] {
   const all = [...ofManifest(name, image, part === null ? '' : 'all platforms')];
   if (part !== null) all.push(...ofManifest(name, part, 'this platform'), ...ofIndex(name, image, part));
@@ -34,7 +36,7 @@ function ofManifest(name: string, image: WholeImageDetails, to: string): Attachm
       const type = artifactType || mediaType;
       return { kind: attachmentKind(type), type, digest, to, href: referrerAt(name, image.digest, digest) };
     }),
-    // The tag without an ending is the list of referrers of clients that do not know the referrers API.
+    // A tag without a suffix is a list of referrers, made by clients that do not know the referrers API. It is left out.
     ...image.attachedTags
       .filter(({ tag }) => tag.includes('.'))
       .map(({ tag, digest }) => ({
@@ -63,7 +65,7 @@ const WORDS: Record<string, readonly [string, string]> = {
   other: ['other', 'others'],
 };
 
-/** `1 signature, 2 SBOMs`; empty if nothing is attached. */
+/** Returns for example `1 signature, 2 SBOMs`, or the empty string if nothing is attached. */
 export function attachedText(items: readonly Attachment[]): string {
   const counts = Object.entries(WORDS).map(([kind, [one, many]]) => {
     const count = items.filter((item) => item.kind === kind).length;

@@ -1,4 +1,4 @@
-/** A bill of materials: how many packages, under which licences, and a list that can be searched. */
+/** Shows an SBOM: the number of packages, their licences, and a list that can be searched. */
 import type { FC } from 'hono/jsx';
 import { type BillOfMaterials, countLicenses, type Package } from '../../../oci/bill-of-materials.ts';
 import type { RequestContext } from '../../context.ts';
@@ -6,10 +6,10 @@ import { withQuery } from '../parts/addresses.ts';
 import { type Column, Table } from '../parts/table.tsx';
 import { Bar, countText, Foreign } from '../parts/text.tsx';
 
-/** Packages and licences that a page lists. */
+/** The maximum number of packages, and of licences, that a page lists. */
 const PACKAGES_SHOWN = 100;
 const LICENSES_SHOWN = 12;
-/** Characters of a name, and of a search. */
+/** The maximum number of characters of a name, and of a search. */
 const NAME_MAX = 200;
 
 export const Bill: FC<{ c: RequestContext; bill: BillOfMaterials }> = ({ c, bill }) => {

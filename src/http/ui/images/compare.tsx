@@ -27,7 +27,7 @@ export const comparePages = new Hono<AppEnv>().get('/repositories/:name{.+}/-/co
     getRepository(call, name),
     readSide(c, wanted.from, wanted.platform),
     readSide(c, wanted.to, wanted.platform),
-    // The form proposes the newest tags.
+    // The newest tags are proposed in the form.
     wanted.from === '' || wanted.to === '' ? listTagDetails(call, name, {}) : null,
   ]);
   const [refusal = null] = [from, to].filter((side) => isRefusal(side));
@@ -45,14 +45,14 @@ interface Wanted {
   filter: string;
 }
 
-/** The images to compare. The list of tags sends the tags that were selected: the first of them is the newer one there. */
+/** Returns the images to compare. The list of tags sends the selected tags; the first one is the newer one. */
 function wantedIn(c: RequestContext): Wanted {
   const [newer = '', older = ''] = c.req.queries('tag') ?? [];
   const text = (name: string) => c.req.query(name)?.trim() ?? '';
   return { from: text('from') || older, to: text('to') || newer, platform: text('platform'), filter: text('filter') };
 }
 
-/** `null`: none was named. */
+/** Returns one image, the refusal to read it, or `null` if no image was named. */
 async function readSide(c: RequestContext, named: string, platform: string): Promise<Side> {
   if (named === '') return null;
   try {
@@ -116,7 +116,7 @@ function digestsOf(from: Side, to: Side): Record<string, string | undefined> {
   return { from: digest(from), to: digest(to) };
 }
 
-/** The platforms that both images have, or those that one of them has. */
+/** Returns the platforms that both images have, or those of the only index if just one image has several. */
 function platformsOf(sides: readonly CompareProps['from'][]): string[] {
   const lists = sides.flatMap((side) =>
     side === null || isRefusal(side) || side.image.kind !== 'index' ? [] : [(side.image.platforms ?? []).map(platformText)],
@@ -160,7 +160,7 @@ function CompareForm({ repository: { name }, wanted, from, to, proposed }: Compa
   );
 }
 
-/** A digest is longer than a tag. */
+/** The maximum number of characters of a tag or digest in the form. A digest is longer than a tag. */
 const REFERENCE_MAX = 140;
 
 function SideField({ name, label, value }: { name: string; label: string; value: string }) {
@@ -210,7 +210,7 @@ function partOf({ image, part }: ReadImage): ReadImage['image'] | null {
   return image.kind === 'index' ? part : image;
 }
 
-/** Characters of a digest, and of a tag, in a heading. */
+/** The maximum number of characters of a digest, and of a tag, in a heading. */
 const SHORT = 19;
 const TAG_MAX = 30;
 

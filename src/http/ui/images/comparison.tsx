@@ -1,4 +1,4 @@
-/** The differences of two images: bytes to pull, configuration, and layers. */
+/** Shows the differences of two images: bytes to pull, configurations, and layers. */
 import type { WholeImageDetails } from '../../../app/images.ts';
 import { type ConfigChange, compareConfigs, compareLayers, type LayerComparison } from '../../../oci/image-compare.ts';
 import { alignHistory, type ImageConfig, readImageConfig } from '../../../oci/image-config.ts';
@@ -34,7 +34,7 @@ function configOf({ kind, configText }: WholeImageDetails): ImageConfig | null {
   return kind !== 'image' || configText === null ? null : readImageConfig(configText);
 }
 
-/** The step that made each layer. */
+/** Returns the build step of each layer. */
 function stepsOf({ layers, truncated }: WholeImageDetails, config: ImageConfig | null): [string, string][] {
   const { rows } = alignHistory(config?.history ?? [], layers, !truncated);
   return rows.flatMap(({ step, layer }) => (step && layer ? [[layer.digest, step.command] as [string, string]] : []));
@@ -71,7 +71,7 @@ function Summary({ repository, names, from, to, before, after, layers: { bytes, 
   );
 }
 
-/** Entries that a page lists. */
+/** The maximum number of entries that a page lists. */
 const ENTRIES_MAX = 300;
 
 function Configurations({ names, changes }: { names: Names; changes: ConfigChange[] }) {
@@ -101,7 +101,7 @@ function Configurations({ names, changes }: { names: Names; changes: ConfigChang
   );
 }
 
-/** Characters of a value. */
+/** The maximum number of characters of a value. */
 const VALUE_MAX = 500;
 
 function EntryName({ change: { kind, name } }: { change: ConfigChange }) {
@@ -154,7 +154,7 @@ const equalColumns: Column<ConfigChange>[] = [
 
 type ComparedLayer = LayerComparison<Layer>['layers'][number];
 
-/** Rows on a page. */
+/** The maximum number of rows on a page. */
 const LAYERS_MAX = 200;
 
 function Layers({
@@ -205,5 +205,5 @@ function Layers({
   );
 }
 
-/** Characters of a step. */
+/** The maximum number of characters of a build step. */
 const STEP_MAX = 200;

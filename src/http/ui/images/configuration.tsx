@@ -1,4 +1,4 @@
-/** The configuration of an image, and lists of names and values: environment, labels, annotations. */
+/** Shows the configuration of an image, and lists of names and values: environment, labels and annotations. */
 import type { FC } from 'hono/jsx';
 import type { WholeImageDetails } from '../../../app/images.ts';
 import { wordsText } from '../../../oci/image-compare.ts';
@@ -16,10 +16,10 @@ export const Configuration: FC<{ image: WholeImageDetails; config: ImageConfig |
   );
 };
 
-/** Characters of a config that is shown as it is. */
+/** The maximum number of characters of a config that is shown as text. */
 const TEXT_MAX = 20_000;
 
-/** The config of an artifact, such as the description of a chart; or one that is no JSON. */
+/** Shows a config that is not that of a container image, such as the description of a Helm chart, or one that is no JSON. */
 function OtherConfig({ image: { config, configText, kind } }: { image: WholeImageDetails }) {
   if (configText === null) {
     const isLong = (config?.size ?? 0) > CONFIG_MAX_BYTES;
@@ -88,11 +88,11 @@ function ImageConfiguration({ config }: { config: ImageConfig }) {
   );
 }
 
-/** Characters of all names and values of a list, and of one of them. */
+/** The maximum number of characters of all names and values in a list, and of one of them. */
 const PAIRS_LENGTH_MAX = 20_000;
 const PART = 2000;
 
-/** Names and values from an image. A value that is an https address is a link. */
+/** A list of names and values from an image. A value that is an https address becomes a link. */
 export const Pairs: FC<{
   title: string;
   id: string;

@@ -1,4 +1,4 @@
-/** Deletes tags and images: a preview says what would go, and the deletion takes exactly that, or nothing. */
+/** Deletes tags and images. A preview shows what would be deleted. The deletion then removes exactly that, or nothing. */
 
 import { type DeletionPreview, deleteChosen, previewDeletion } from '../../../app/deletions.ts';
 import { getRepository, type Repository } from '../../../app/repositories.ts';
@@ -16,14 +16,14 @@ import { Bytes, bytesText, Chip, countText, Digest, Foreign } from '../parts/tex
 import { statusOf, tried } from '../refused.tsx';
 import { RepositoryPage } from '../repositories/frame.tsx';
 
-/** What is to be deleted. */
+/** The tags and images that the user has chosen for deletion. */
 interface Chosen {
   tags: string[];
   images: string[];
   orphans: 'keep' | 'delete';
 }
 
-/** Rows that the deletion of a tag or an image writes. */
+/** The approximate number of D1 rows that deleting a tag or an image writes. */
 const ROWS_EACH = 10;
 
 export const deletionPages = new Hono<AppEnv>()
@@ -58,7 +58,10 @@ async function showPreview(c: RequestContext, chosen: Chosen, refused?: Refused)
   return render(c, <DeletionPage {...{ c, repository, chosen, preview, refused }} />, status);
 }
 
-/** A preview that is refused because of what was chosen is shown as a page of the repository. */
+/**
+ * Returns a refusal that is caused by the user's choice, so that it is shown on a page of the repository. Throws any other
+ * error.
+ */
 function refusalOf(error: unknown) {
   if (isRefusal(error, 'manifest-unknown', 'request-invalid', 'too-much-work', 'deletion-disabled')) return error;
   throw error;
@@ -130,7 +133,7 @@ function Preview({ name, chosen, preview }: PreviewProps) {
   );
 }
 
-/** Manifests that are listed without a click. */
+/** The maximum number of manifests that are listed without a click. */
 const OPEN_MAX = 5;
 
 function whatText({ tags, manifests }: DeletionPreview): string {
@@ -165,7 +168,7 @@ function Blocked({ name, preview: { tags, referenced } }: { name: string; previe
   );
 }
 
-/** Two choices: whether images that nothing holds any more go as well. */
+/** A choice: whether images that nothing else needs are deleted, too. */
 function Scope({ name, chosen, preview: { orphans } }: PreviewProps) {
   if (chosen.orphans === 'keep' && orphans.length === 0) return null;
   const here = (scope: Chosen['orphans']) => {

@@ -1,4 +1,4 @@
-/** What is known of an image at first sight: its digest, sizes, dates, and its other names. */
+/** Shows the main facts about an image: its digest, sizes, dates, and its other tags. */
 import type { Child, FC } from 'hono/jsx';
 import type { WholeImageDetails } from '../../../app/images.ts';
 import type { ImageConfig } from '../../../oci/image-config.ts';

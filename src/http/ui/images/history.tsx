@@ -1,4 +1,4 @@
-/** The history of a tag: what it named, when, and by whom; and the way back. */
+/** The page with the history of a tag: what it named, when, and who changed it. A form rolls the tag back. */
 
 import { may } from '../../../app/access.ts';
 import { getRepository, type Repository } from '../../../app/repositories.ts';
@@ -31,20 +31,20 @@ export const historyPages = new Hono<AppEnv>()
     return showHistory(c, tag, outcome.refused);
   });
 
-/** @throws not-found if the text is not a valid tag */
+/** @throws not-found if the text is no valid tag */
 function tagIn(text: string): Tag {
   if (isTag(text)) return text;
   throw new Refusal('not-found');
 }
 
-/** @throws request-invalid */
+/** Returns the number of the change in the form. @throws request-invalid */
 function pointIn(form: Form): number {
   const text = form.text('point');
   if (/^[1-9]\d{0,14}$/.test(text)) return Number(text);
   throw new Refusal('request-invalid', { message: 'choose a point of the history. Nothing was changed' });
 }
 
-/** The tag must name what the page showed, or still be deleted. */
+/** Returns the condition that the tag still names the digest that the page showed, or is still deleted. */
 function conditionIn(form: Form) {
   const now = form.text('now');
   return now === '' ? parseCondition(undefined, '*') : parseCondition(`"${now}"`, undefined);
@@ -70,7 +70,7 @@ interface HistoryProps {
   items: ShownTagChange[];
   more: boolean;
   last: string | undefined;
-  /** The newest change. */
+  /** The latest change of the tag. */
   current: ShownTagChange | null;
   refused: Refused | undefined;
 }
@@ -151,7 +151,7 @@ function columnsOf(shown: Shown): Column<ShownTagChange>[] {
   ];
 }
 
-/** What a change of each cause did, if it set the tag. */
+/** The words for the causes of a change that made the tag name a manifest. */
 const CAUSES = { push: 'pushed', rollback: 'rolled back', restore: 'restored from the trash' } as const;
 
 function changeText({ cause, digest, previous }: ShownTagChange): string {
@@ -183,5 +183,5 @@ function Actions({ change, name, path, current, mayRollBack }: Shown & { change:
   );
 }
 
-/** Characters of a digest in a sentence. */
+/** The number of characters of a digest in a sentence. */
 const SHORT = 19;

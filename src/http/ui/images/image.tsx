@@ -1,4 +1,4 @@
-/** The page of an image, by tag or by digest: its platforms, how to pull it, and what it consists of. */
+/** The page of an image, by tag or by digest: its platforms, how to pull it, and its content. */
 
 import { may } from '../../../app/access.ts';
 import type { WholeImageDetails } from '../../../app/images.ts';

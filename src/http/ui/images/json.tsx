@@ -1,15 +1,15 @@
-/** A JSON text with its names set apart and with digests as links. The text is not changed. */
+/** Shows a JSON text with highlighted names and with digests as links. The text itself is not changed. */
 import type { Child, FC } from 'hono/jsx';
 import { isDigest } from '../../../oci/digest.ts';
 import { visible } from '../parts/text.tsx';
 
-/** A string, with the colon behind it if it is a name. */
+/** Matches a string in JSON, with the colon after it if it is the name of a member. */
 const STRINGS = /("(?:[^"\\]|\\.)*")(\s*:)?/g;
 
-/** Strings that become elements. The rest of a longer text is shown plain. */
+/** The maximum number of strings that become HTML elements. The rest of a longer text is shown plain. */
 const ELEMENTS_MAX = 1500;
 
-/** @param hrefOf the address of the page of a digest; `null`: it has none */
+/** @param hrefOf returns the address of the page of a digest, or `null` if there is none */
 export const Json: FC<{ text: string; hrefOf: (digest: string) => string | null }> = ({ text, hrefOf }) => {
   const parts: Child[] = [];
   let at = 0;

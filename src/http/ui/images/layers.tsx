@@ -1,4 +1,4 @@
-/** The layers of an image with their sizes, the steps that made them, and the images that share them. */
+/** Lists the layers of an image with their sizes, the build steps that made them, and the number of images that share them. */
 import type { FC } from 'hono/jsx';
 import type { WholeImageDetails } from '../../../app/images.ts';
 import { alignHistory, type BuildRow, type ImageConfig, type Misfit, type Step } from '../../../oci/image-config.ts';
@@ -9,9 +9,9 @@ import { Bar, Bytes, bytesText, countText, Digest, Foreign } from '../parts/text
 type Layer = WholeImageDetails['layers'][number];
 type Row = BuildRow<Layer>;
 
-/** Rows on a page. An image has up to 127 layers with docker, and may have more. */
+/** The maximum number of rows on a page. docker makes images with up to 127 layers; others may have more. */
 const ROWS_MAX = 128;
-/** Characters of all steps together, and of one step. */
+/** The maximum number of characters of all build steps together, and of one build step. */
 const STEPS_LENGTH_MAX = 20_000;
 const STEP_MAX = 4000;
 
@@ -115,7 +115,7 @@ function sharedText(sharedBy: number | null, most: number): string {
   return sharedBy >= most ? `in ${most} or more images` : `in ${sharedBy} images`;
 }
 
-/** Characters of a step that are shown before it is opened. */
+/** The number of characters of a build step that are shown before the user opens it. */
 const STEP_SHOWN = 140;
 
 function StepText({ step: { command, buildArguments, comment }, length }: { step: Step; length: number }) {
@@ -153,6 +153,6 @@ function Instruction({ text, length }: { text: string; length: number }) {
   );
 }
 
-/** The digest of a layer. That of an image's layer leads to its files. */
+/** The digest of a layer. If the layer belongs to a container image, the digest is a link to the list of its files. */
 const LayerDigest: FC<{ name: string; digest: string; isArtifact: boolean }> = ({ name, digest, isArtifact }) =>
   isArtifact ? <Digest digest={digest} /> : <Digest digest={digest} href={repositoryAt(name, `layers/${digest}`)} />;

@@ -1,4 +1,4 @@
-/** What the parts of the page of an image are made of. */
+/** The types of the data that the parts of an image's page share. */
 import type { Repository } from '../../../app/repositories.ts';
 import type { Reference } from '../../../oci/reference.ts';
 import type { RequestContext } from '../../context.ts';

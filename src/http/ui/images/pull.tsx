@@ -1,4 +1,4 @@
-/** How to pull an image with each client that can. */
+/** Shows how to pull an image with each client that supports it. */
 import type { FC } from 'hono/jsx';
 import { hostOf, repositoryIn } from '../../context.ts';
 import { platformText } from '../parts/platform.ts';
@@ -41,7 +41,7 @@ function First({ title, commands: [first] }: { title: string; commands: PullComm
   );
 }
 
-/** `podman, crane or oras` */
+/** Returns for example `podman, crane or oras`. */
 function listed(words: readonly string[]): string {
   return words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`;
 }

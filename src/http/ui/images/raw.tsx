@@ -1,4 +1,4 @@
-/** The manifest of an image as it was pushed, with links to what it lists. */
+/** The page that shows the manifest of an image as it was pushed, with links to the manifests that it lists. */
 
 import { readManifest } from '../../../app/images.ts';
 import { getRepository } from '../../../app/repositories.ts';
@@ -12,14 +12,14 @@ import { Bytes, Command, Foreign } from '../parts/text.tsx';
 import { RepositoryPage } from '../repositories/frame.tsx';
 import { Json } from './json.tsx';
 
-/** Characters of a manifest that are shown. */
+/** The maximum number of characters of a manifest that are shown. */
 const SHOWN_MAX = 60_000;
 
 export const rawPages = new Hono<AppEnv>().get('/repositories/:name{.+}/-/images/:digest/raw', async (c) => {
   const [call, name, digest] = [callOf(c), repositoryIn(c), parseDigest(c.req.param('digest'))];
   const [repository, manifest] = await Promise.all([getRepository(call, name), readManifest(call, name, { digest })]);
   const { text, mediaType, size } = manifest;
-  // A client may push a document in one line. It is indented for people, and the digest is that of the bytes as pushed.
+  // Some clients push a document in one line. It is indented for display. The digest is that of the bytes as pushed.
   const isOneLine = !text.trim().includes('\n') && size <= SHOWN_MAX;
   const shown = isOneLine ? JSON.stringify(JSON.parse(text), null, 2) : text;
   const pages = new Set(manifestsIn(text));
@@ -51,7 +51,7 @@ interface Described {
   mediaType?: string;
 }
 
-/** The digests in a manifest that have a page: those of other manifests. */
+/** Returns the digests in a manifest that have a page: those of other manifests. */
 function manifestsIn(text: string): string[] {
   const { manifests, subject } = JSON.parse(text) as { manifests?: Described[] | null; subject?: Described | null };
   const listed = (manifests ?? []).filter(({ mediaType }) => isManifestMediaType(mediaType ?? ''));

@@ -1,4 +1,4 @@
-/** Reads an image for a page, and, if it has several platforms, the image of one of them. */
+/** Reads an image for a page. If the image has several platforms, also reads the image of one platform. */
 import { getWholeImage, type WholeImageDetails } from '../../../app/images.ts';
 import type { Digest } from '../../../oci/digest.ts';
 import type { Reference } from '../../../oci/reference.ts';
@@ -8,7 +8,7 @@ import { type Platform, platformWanted } from '../parts/platform.ts';
 
 export interface ReadImage {
   image: WholeImageDetails;
-  /** The platform of an index that is shown, and its image. */
+  /** The platform that is shown, if the image is an index, and the image for that platform. */
   platform: Platform | null;
   part: WholeImageDetails | null;
 }
@@ -20,7 +20,7 @@ export async function readImage(c: RequestContext, reference: Reference, wanted:
   return { image, platform, part: platform === null ? null : await readPart(c, platform.digest) };
 }
 
-/** The image of one platform; `null` if the index lists it and it is not here. */
+/** Returns the image of one platform, or `null` if the repository does not contain the image although the index lists it. */
 async function readPart(c: RequestContext, digest: Digest): Promise<WholeImageDetails | null> {
   try {
     return await getWholeImage(callOf(c), repositoryIn(c), { digest });

@@ -1,4 +1,7 @@
-/** What is attached to an image, to look at: an SBOM with its packages and licences, an attestation or a signature as text. */
+/**
+ * The page that shows content attached to an image: an SBOM with its packages and licences, or an attestation or signature as
+ * text.
+ */
 
 import { readBlobText } from '../../../app/attachments.ts';
 import { getWholeImage, type WholeImageDetails } from '../../../app/images.ts';
@@ -32,7 +35,7 @@ export const referrerPages = new Hono<AppEnv>().get(
   },
 );
 
-/** `null`: it is missing, or cannot be shown. */
+/** Returns the text of a blob, or `null` if the blob is missing or cannot be shown. */
 async function readContent(c: RequestContext, digest: DigestText): Promise<string | null> {
   try {
     return await readBlobText(callOf(c), repositoryIn(c), digest);
@@ -47,12 +50,12 @@ interface ReferrerProps {
   repository: Repository;
   subject: DigestText;
   referrer: WholeImageDetails;
-  /** The content that is shown, of several. */
+  /** The layer of the manifest that is shown, if the manifest has several. */
   layer: WholeImageDetails['layers'][number] | null;
   attachment: Attachment | null;
 }
 
-/** The kind of what is shown: its own type tells more than that of the manifest. */
+/** Returns the kind of the shown content. The type of the content itself is more precise than that of the manifest. */
 function kindOf({ referrer, layer, attachment }: ReferrerProps) {
   if (attachment?.bill) return 'SBOM';
   const types = [attachment?.predicateType, layer?.mediaType, referrer.artifactType, ...referrer.tags];
@@ -102,7 +105,7 @@ function ReferrerPage(props: ReferrerProps) {
   );
 }
 
-/** Links to the other content of the same manifest. */
+/** Links to the other layers of the same manifest. */
 function Contents({ repository: { name }, subject, referrer, layer }: ReferrerProps) {
   if (referrer.layers.length < 2) return null;
   const path = repositoryAt(name, `images/${subject}/referrers/${referrer.digest}`);
@@ -131,7 +134,7 @@ function Verify({ host, name, subject }: { host: string; name: string; subject: 
   );
 }
 
-/** Characters of a document that are shown. */
+/** The maximum number of characters of a document that are shown. */
 const SHOWN_MAX = 40_000;
 
 function Text({ layer, attachment }: Pick<ReferrerProps, 'layer' | 'attachment'>) {

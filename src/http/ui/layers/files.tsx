@@ -1,4 +1,4 @@
-/** The files of a layer. */
+/** The page that lists the files of a layer. */
 
 import { type LayerFiles, listLayerFiles, type TarEntry } from '../../../app/layer-files.ts';
 import { getRepository, type Repository } from '../../../app/repositories.ts';
@@ -14,7 +14,7 @@ import { Bytes, Chip, countText, Digest, Foreign } from '../parts/text.tsx';
 import { statusOf } from '../refused.tsx';
 import { RepositoryPage } from '../repositories/frame.tsx';
 
-/** The number of entries that one page shows. A filter finds the others. */
+/** The maximum number of entries on one page. A filter finds the others. */
 const SHOWN_MAX = 500;
 
 export const layerFilePages = new Hono<AppEnv>().get('/repositories/:name{.+}/-/layers/:digest', async (c) => {
@@ -23,7 +23,7 @@ export const layerFilePages = new Hono<AppEnv>().get('/repositories/:name{.+}/-/
   const [repository, files] = await Promise.all([
     getRepository(callOf(c), repositoryIn(c)),
     listLayerFiles(callOf(c), repositoryIn(c), digest).catch((error: unknown) => {
-      // The layer is there, and its files cannot be listed: the page says why.
+      // The layer exists, but its files cannot be listed. The page says why.
       if (isRefusal(error, 'too-much-work', 'conflict')) return error;
       throw error;
     }),

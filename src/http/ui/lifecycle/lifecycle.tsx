@@ -1,4 +1,4 @@
-/** The lifecycle rules of a repository: read, save, preview, run and delete them. */
+/** The pages of a repository's lifecycle rules: read, save, preview, run and delete them. */
 import type { Context } from 'hono';
 import {
   deleteLifecycle,
@@ -64,7 +64,7 @@ async function show(c: Context<AppEnv>, refused?: Refused): Promise<Response> {
   return render(c, page, refused ? statusOf(refused.refusal) : 200);
 }
 
-/** The saved rules; `null` if there are none. */
+/** Returns the saved rules, or `null` if there are none. */
 async function savedIn(c: RequestContext): Promise<Lifecycle | null> {
   try {
     return await getLifecycle(callOf(c), repositoryIn(c));
@@ -75,7 +75,7 @@ async function savedIn(c: RequestContext): Promise<Lifecycle | null> {
 }
 
 interface Previewed {
-  /** Rules that are not saved yet, with the version that they replace. */
+  /** Rules that are not saved yet, and the version of the saved rules that they would replace. */
   draft?: { policy: Policy; version: number };
   after?: string | undefined;
   refused?: Refused;

@@ -1,4 +1,4 @@
-/** The preview of lifecycle rules: what a run would delete, why, and how many bytes come back. */
+/** The page that previews lifecycle rules: what a run would delete, why, and how many bytes it would free. */
 import type { FC } from 'hono/jsx';
 import type { LifecycleItem, LifecyclePreview } from '../../../app/lifecycle.ts';
 import type { Repository } from '../../../app/repositories.ts';
@@ -16,7 +16,7 @@ interface PreviewProps {
   repository: Repository;
   policy: Policy;
   plan: LifecyclePreview;
-  /** The version that the rules replace if they are not saved; `null` if they are. */
+  /** The version of the saved rules if the previewed rules are not saved yet; `null` if they are saved. */
   unsaved: number | null;
   refused: Refused | undefined;
 }
@@ -99,7 +99,7 @@ const Hidden: FC<{ policy: Policy; version: number }> = ({ policy, version }) =>
   </>
 );
 
-/** Saves the rules if they are not saved, and otherwise runs them as they were previewed. */
+/** The form for the next step: saves the rules if they are not saved, and otherwise runs them as previewed. */
 const NextStep: FC<StepProps & { etag: string; count: number; isLarge: boolean }> = (props) => {
   const { name, policy, unsaved, etag, count, isLarge } = props;
   if (unsaved !== null) {

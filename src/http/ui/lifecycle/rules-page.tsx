@@ -1,4 +1,4 @@
-/** The page of lifecycle rules: the rules in words, a form for the usual ones, and an editor for all. */
+/** The page of lifecycle rules: the rules in words, a form for simple rules, and a JSON editor for all rules. */
 import type { FC } from 'hono/jsx';
 import { may } from '../../../app/access.ts';
 import type { Lifecycle, LifecycleReport } from '../../../app/lifecycle.ts';

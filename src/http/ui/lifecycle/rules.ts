@@ -1,4 +1,4 @@
-/** Lifecycle rules: in words, as the fields of the form for the usual rules, and as JSON. */
+/** Converts lifecycle rules to words, to the fields of the form for simple rules, and to JSON. */
 import type * as z from 'zod';
 import { lifecyclePolicy } from '../../../contract/lifecycle.ts';
 import { parse } from '../../../contract/valid.ts';
@@ -11,7 +11,7 @@ import { wordsIn } from '../rights.tsx';
 export type Policy = z.output<typeof lifecyclePolicy>;
 export type Rule = Policy['rules'][number];
 
-/** A rule as a sentence: `Delete untagged images that were pushed more than 7 days ago`. */
+/** Returns a rule as a sentence, for example `Delete untagged images that were pushed more than 7 days ago`. */
 export function ruleText({ selection, action }: Rule): string {
   const { tagStatus, tagPatternList, tagPrefixList, tagSemverRange } = selection;
   const conditions = [
@@ -44,7 +44,7 @@ function keptText(what: string, { countType, countNumber, tagSemverRange }: Rule
     : `${what} that were pushed within ${days}`;
 }
 
-/** The fields of the form for the usual rules. An empty field means that there is no such rule. */
+/** The fields of the form for simple rules. An empty field means that there is no such rule. */
 export interface Usual {
   untaggedDays: string;
   newest: string;
@@ -55,7 +55,7 @@ export interface Usual {
 
 const NO_RULES: Usual = { untaggedDays: '', newest: '', patterns: '', patternDays: '', keep: '' };
 
-/** The rules that the form for the usual rules says. @throws request-invalid if there is none */
+/** Returns the rules that the form for simple rules describes. @throws request-invalid if there is none */
 function rulesOf(fields: Usual): Policy {
   const patterns = wordsIn(fields.patterns);
   const keep = wordsIn(fields.keep);
@@ -86,7 +86,7 @@ function numberIn(text: string): number {
   return /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
 }
 
-/** The fields that say these rules; `null` if they are more than the form can say. */
+/** Returns the fields that describe these rules, or `null` if the form cannot express them. */
 export function usualOf(policy: Policy | null): Usual | null {
   if (policy === null) return NO_RULES;
   const fields = { ...NO_RULES };
@@ -103,7 +103,7 @@ function rulesOrNull(fields: Usual): Policy | null {
   }
 }
 
-/** The parts of the rules that decide. Their numbers count only by their order. */
+/** Returns the parts of the rules that matter for a comparison. Priorities matter only by their order. */
 function essence(policy: Policy | null): unknown {
   return policy?.rules.map(({ selection, action, description = '' }) => [
     description,
@@ -123,7 +123,7 @@ function fieldsOf({ selection, action }: Rule, before: Usual): Partial<Usual> {
   return { patterns: `${before.patterns} ${pattern}`.trim(), patternDays: String(countNumber) };
 }
 
-/** The rules in a form: the usual ones, or JSON. @throws request-invalid */
+/** Returns the rules in a form: those of the fields, or those of the JSON editor. @throws request-invalid */
 export function policyIn(form: Form): Policy {
   if (form.has('json')) return policyOfJson(form.raw('json'));
   const field = (name: keyof Usual) => form.text(name);

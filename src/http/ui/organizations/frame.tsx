@@ -1,22 +1,22 @@
-/** What all pages of one organization share: its name, and the tabs that the reader may open. */
+/** The frame of all pages of one organization: its name, and the tabs that the reader may open. */
 import type { Child, FC } from 'hono/jsx';
 import { parseName } from '../../../vocabulary/names.ts';
 import { callOf, type RequestContext } from '../../context.ts';
 import { Page } from '../page.tsx';
 import { organizationAt } from '../parts/addresses.ts';
 
-/** The organization in the path. */
+/** Returns the organization in the path. */
 export function organizationIn(c: RequestContext): string {
   return parseName(c.req.param('organization') ?? '');
 }
 
-/** True if the reader may manage the organization. An administrator counts as an owner of every organization. */
+/** Returns true if the reader may manage the organization. An administrator counts as an owner of every organization. */
 export function isOwnerOf(c: RequestContext, organization: string): boolean {
   const { administrator, owns, bounds } = callOf(c).authority;
   return bounds.length === 0 && (administrator || owns.includes(organization));
 }
 
-/** The tabs, by the last part of their address, and whether they are for owners only. */
+/** The tabs: the last part of the address, the title, and whether only owners see the tab. */
 const TABS = [
   ['', 'Repositories', false],
   ['members', 'Members', false],

@@ -1,4 +1,4 @@
-/** The organizations of the reader, a new one, and the first page of each: its repositories. */
+/** The pages that list the reader's organizations, create one, and show an organization's repositories. */
 
 import {
   getOrganization,
@@ -47,11 +47,11 @@ export const organizationListPages = new Hono<AppEnv>()
     return render(c, <Overview c={c} organization={organization} last={last} {...repositories} />);
   });
 
-/** Creates an organization with its first owner, since a new organization has no members. */
+/** Creates an organization and its first owner, because a new organization has no members. */
 async function create(c: RequestContext, form: Form): Promise<string> {
   const call = callOf(c);
   const owner = parseName(form.text('owner'));
-  // An organization without an owner could be managed by administrators only.
+  // Checked first, because an organization without an owner could be managed only by administrators.
   await named('owner', `there is no user ${owner}: nothing was created`, () => getUser(call, `user:${owner}`));
   const { organization } = await named(
     'name',

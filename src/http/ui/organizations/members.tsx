@@ -1,4 +1,4 @@
-/** The members of an organization: roles, invitations, removing and leaving. */
+/** The page of an organization's members: roles, invitations, removing a member, and leaving. */
 
 import {
   listInvitations,
@@ -64,7 +64,7 @@ function roleIn(form: Form): Member['role'] {
   return form.text('role') === 'owner' ? 'owner' : 'member';
 }
 
-/** Invites a user. An administrator adds the user at once, and can make an account for somebody who has none yet. */
+/** Invites a user. If the reader is an administrator, adds the user at once, and can create a user who does not exist yet. */
 async function invite(c: RequestContext, form: Form) {
   const call = callOf(c);
   const user = parseName(form.text('user'));

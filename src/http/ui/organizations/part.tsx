@@ -1,4 +1,4 @@
-/** What the pages of a team and of a robot share: addresses, and the forms to create, describe and delete one. */
+/** What the pages of teams and robots share: addresses, and the forms to create, describe and delete a team or robot. */
 import type { FC } from 'hono/jsx';
 import { nameOf, parseName } from '../../../vocabulary/names.ts';
 import type { RequestContext } from '../../context.ts';
@@ -12,23 +12,23 @@ import { changePolicy, PolicyReview } from './policy.tsx';
 
 export type PartKind = 'team' | 'robot';
 
-/** The subject of the team or robot in the path. */
+/** Returns the subject of the team or robot in the path. */
 export function subjectOf(c: RequestContext, kind: PartKind): string {
   return `${kind}:${organizationIn(c)}/${parseName(c.req.param(kind) ?? '')}`;
 }
 
-/** The name of a team or robot within its organization. @param subject for example `team:acme/deploy` */
+/** Returns the name of a team or robot within its organization. @param subject for example `team:acme/deploy` */
 export function shortName(subject: string): string {
   return nameOf(subject).split('/')[1] ?? '';
 }
 
-/** The page of a team or robot, or a page below it. */
+/** Returns the path of the page of a team or robot, or of a page below it. */
 export function partAt(subject: string, below = ''): string {
   const [kind = '', organization = '', name = ''] = subject.split(/[:/]/);
   return organizationAt(organization, `${kind}s/${name}${below}`);
 }
 
-/** The name from which the next page of a list continues; `null` at the end of the list. */
+/** Returns the name after which the next page of a list begins, or `null` at the end of the list. */
 export function nextOf({ items, more }: { items: { subject: string }[]; more: boolean }): string | null {
   const end = items.at(-1);
   return more && end ? shortName(end.subject) : null;
@@ -36,7 +36,7 @@ export function nextOf({ items, more }: { items: { subject: string }[]; more: bo
 
 type ShowRefused = (refused: Refused) => Promise<Response>;
 
-/** Answers the form of the rights: saves them, or shows who would gain and lose. */
+/** Handles the form of the rights: saves them, or shows who would gain and lose rights. */
 export async function answerPolicy(c: RequestContext, kind: PartKind, showRefused: ShowRefused): Promise<Response> {
   const form = await readForm(c);
   const subject = subjectOf(c, kind);
@@ -51,7 +51,7 @@ export async function answerPolicy(c: RequestContext, kind: PartKind, showRefuse
   );
 }
 
-/** Answers the form that deletes a team or robot, after its name was typed. */
+/** Handles the form that deletes a team or robot. The user must have typed its name. */
 export async function answerDeletion(
   c: RequestContext,
   kind: PartKind,
@@ -68,7 +68,7 @@ export async function answerDeletion(
   return seeOther(organizationAt(organizationIn(c), `${kind}s`), 'deleted');
 }
 
-/** The form that creates a team or robot, behind a button. */
+/** The form that creates a team or robot. A button opens it. */
 export const CreateForm: FC<{ organization: string; kind: PartKind; refused: Refused | undefined }> = (props) => {
   const { organization, kind, refused } = props;
   return (
@@ -106,7 +106,7 @@ export const DescriptionForm: FC<{ part: Described; refused: Refused | undefined
 interface DeletionProps {
   subject: string;
   kind: PartKind;
-  /** What a deletion ends. */
+  /** The text that says what a deletion ends. */
   effect: string;
   refused: Refused | undefined;
 }

@@ -1,19 +1,22 @@
-/** CI platforms: what identifies their jobs, which trust rule follows from it, and what a workflow needs to log in. Pure. */
+/**
+ * CI platforms: which claims identify their jobs, which trust rule is built from them, and what a workflow needs to log in.
+ * This module does no I/O.
+ */
 import type { NewTrustRule } from '../../../contract/trust-rules.ts';
 
 type Statement = NewTrustRule['statements'][number];
 
 interface Platform {
   label: string;
-  /** The issuer of its tokens. A function of the fields if organizations have issuers of their own. */
+  /** Returns the issuer of the platform's tokens. It depends on the fields if each organization has an issuer of its own. */
   issuer: (field: (name: string) => string) => string;
-  /** The fields that identify the jobs. Each is a claim, unless only the issuer needs it. */
+  /** The fields of the form that identify the jobs. Each is a claim (`claim`), unless only the issuer needs it. */
   fields: readonly { name: string; label: string; hint: string; claim: string | null; value?: string }[];
-  /** The condition for the jobs of a branch. */
+  /** Returns the condition for the jobs of a branch. */
   branch: (name: string) => Record<string, string>;
-  /** The condition for the jobs of pull requests; `null` if the platform's tokens do not tell. */
+  /** The condition for the jobs of pull requests, or `null` if the platform's tokens do not identify them. */
   pullRequest: Record<string, string> | null;
-  /** What a workflow needs to log in. */
+  /** Returns the part of a workflow file that logs in. */
   snippet: (host: string, audience: string) => string;
 }
 
@@ -119,7 +122,7 @@ export function platformNamed(name: string | undefined): PlatformName {
   return name !== undefined && Object.hasOwn(PLATFORMS, name) ? (name as PlatformName) : 'github';
 }
 
-/** The platform of a rule, by its issuer and claims. `null` for another one. */
+/** Returns the platform of a rule, recognized by its issuer and claims, or `null` for another platform. */
 export function platformOf(issuer: string, claims: object): PlatformName | null {
   if (issuer.startsWith('https://oidc.circleci.com/')) return 'circleci';
   if (issuer === 'https://agent.buildkite.com') return 'buildkite';
@@ -129,14 +132,14 @@ export function platformOf(issuer: string, claims: object): PlatformName | null 
 
 interface Wanted {
   repositories: string[];
-  /** The branch whose jobs push; empty if no job pushes. */
+  /** The branch whose jobs may push. Empty if no job may push. */
   branch: string;
-  /** The tags that they push; empty for all. */
+  /** The tags that these jobs may push. Empty for all tags. */
   tags: string[];
   pullRequests: boolean;
 }
 
-/** The trust rule that the form describes: all jobs pull, and those of one branch push. */
+/** Returns the trust rule that the form describes: all jobs may pull, and those of one branch may push. */
 export function ruleOf(name: PlatformName, field: (name: string) => string, wanted: Wanted): NewTrustRule {
   const platform: Platform = PLATFORMS[name];
   const { repositories, branch, tags, pullRequests } = wanted;

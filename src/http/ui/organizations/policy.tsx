@@ -1,4 +1,4 @@
-/** The rights of a team or robot: its policy, in words, as a form and as JSON. */
+/** The rights of a team or robot: its policy in words, and forms to change it. */
 import type { FC } from 'hono/jsx';
 import { getPolicy, type Policy, type Preview, previewPolicy, savePolicy } from '../../../app/policies.ts';
 import { callOf, type RequestContext } from '../../context.ts';
@@ -8,7 +8,7 @@ import { principalText, Rights } from '../parts/rights.tsx';
 import { type Column, Empty, Table } from '../parts/table.tsx';
 import { type IdentityStatement, PresetFields, presetStatement, StatementText, statementsOfJson } from '../rights.tsx';
 
-/** Statements that are not saved yet, with what would change. */
+/** Statements that are not saved yet, and the rights that would change. */
 interface Review {
   statements: IdentityStatement[];
   version: number | null;
@@ -16,9 +16,9 @@ interface Review {
 }
 
 /**
- * Saves what a form of `PolicyForms` says: all statements as JSON, one more statement, or one less.
+ * Saves the change in a form of `PolicyForms`: all statements as JSON, one more statement, or one less.
  * @param subject the team or robot
- * @returns what would change if the form asks for that; then nothing is saved
+ * @returns what would change, if the form asks for a preview; nothing is saved in this case
  * @throws version-mismatch if the policy was changed since the form was shown
  */
 export async function changePolicy(c: RequestContext, subject: string, form: Form): Promise<Review | null> {
@@ -40,7 +40,7 @@ async function statementsIn(c: RequestContext, subject: string, form: Form): Pro
 interface ReviewProps {
   review: Review;
   action: string;
-  /** The page of the team or robot. */
+  /** The address of the page of the team or robot. */
   back: string;
 }
 
@@ -51,7 +51,7 @@ const COLUMNS: Column<Preview['changes'][number]>[] = [
   { head: 'Loses', cell: ({ loses }) => <Rights tone="bad" rights={loses} /> },
 ];
 
-/** Who gains and loses what, before it is saved. */
+/** Shows who would gain and lose which rights, before the change is saved. */
 export const PolicyReview: FC<ReviewProps> = ({ review: { statements, version, preview }, action, back }) => (
   <section>
     <h2 class="sub">Review: who gains and who loses</h2>
@@ -79,7 +79,7 @@ interface PolicyProps {
   policy: Policy;
   action: string;
   organization: string;
-  /** The team or robot in words. */
+  /** The words for the team or robot in sentences. */
   whose: string;
   refused?: Refused | undefined;
 }

@@ -1,4 +1,4 @@
-/** The robots of an organization, and the page of one robot: its keys and its rights. */
+/** The pages of an organization's robots, and the page of one robot: its keys and its rights. */
 
 import { type AccessKey, createRobotKey, listRobotKeys } from '../../../app/keys.ts';
 import { deleteRobot, getRobot, listRobots, putRobot, type Robot } from '../../../app/organizations.ts';

@@ -1,4 +1,4 @@
-/** The settings of an organization: its description, and its deletion. */
+/** The page of an organization's settings: its description, and its deletion. */
 
 import { deleteOrganization, describeOrganization, getOrganization, type Organization } from '../../../app/organizations.ts';
 import { type AppEnv, callOf, type RequestContext } from '../../context.ts';

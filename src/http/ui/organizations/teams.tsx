@@ -1,4 +1,4 @@
-/** The teams of an organization, and the page of one team: its members and its rights. */
+/** The pages of an organization's teams, and the page of one team: its members and its rights. */
 
 import {
   addTeamMember,
@@ -139,7 +139,7 @@ interface TeamProps {
   members: string[];
   last: string | undefined;
   next: string | null;
-  /** `null` if the reader may not read it: only owners may. */
+  /** The policy of the team, or `null` if the reader may not read it, because only owners may. */
   policy: Policy | null;
   refusals?: Partial<Record<Part, Refused>>;
 }

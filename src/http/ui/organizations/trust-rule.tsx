@@ -1,4 +1,4 @@
-/** The page of one trust rule: whose jobs it admits, what they may do, and the workflow that uses it. */
+/** The page of one trust rule: which jobs it admits, what they may do, and a workflow that uses it. */
 
 import { deleteTrustRule, getTrustRule, putTrustRule, ruleSubject, type TrustRule } from '../../../app/trust-rules.ts';
 import type { NewTrustRule } from '../../../contract/trust-rules.ts';
@@ -57,13 +57,13 @@ function subjectIn(c: RequestContext): string {
   return ruleSubject(ownerIn(c), parseName(c.req.param('rule') ?? ''));
 }
 
-/** A rule as it can be saved again. */
+/** Returns a rule in the form in which it can be saved again. */
 function sentRule({ issuer, audience, claims, statements, description, lifetime, disabled }: TrustRule): NewTrustRule {
   const sent = statements.map(({ principals: _, ...statement }) => statement);
   return { issuer, audience, description, claims, statements: sent, lifetime, disabled } as NewTrustRule;
 }
 
-/** Reads a rule as JSON. The operation checks it. @throws request-invalid */
+/** Reads a rule from JSON. The operation checks it. @throws request-invalid if the text is no JSON */
 function ruleOfJson(form: Form): NewTrustRule {
   try {
     return parseStrictJson(new TextEncoder().encode(form.raw('rule'))).value as NewTrustRule;

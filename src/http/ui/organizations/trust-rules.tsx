@@ -1,4 +1,4 @@
-/** The trust rules of an organization, and the form that makes one for a CI platform. */
+/** The page of an organization's trust rules, and the form that creates one for a CI platform. */
 
 import { listTrustRules, putTrustRule, ruleSubject, type TrustRule } from '../../../app/trust-rules.ts';
 import { parseName } from '../../../vocabulary/names.ts';
@@ -83,7 +83,7 @@ export function PlatformText({ issuer, claims }: { issuer: string; claims: objec
   return platform === null ? <Foreign text={issuer} /> : <span title={issuer}>{PLATFORMS[platform].label}</span>;
 }
 
-/** Conditions in words: `repository_id 123`. */
+/** Returns conditions in words, for example `repository_id 123`. */
 export function conditionsText(conditions: Record<string, string | readonly string[]>): string {
   return Object.entries(conditions)
     .map(([claim, value]) => `${claim} ${[value].flat().join(' or ')}`)

@@ -1,4 +1,4 @@
-/** The addresses of the console's pages. They are those of the management API without `/api/v1`. */
+/** The addresses of the console's pages. They equal those of the management API without `/api/v1`. */
 
 export type Query = Record<string, string | number | null | undefined>;
 
@@ -38,14 +38,14 @@ export function keyAt(id: string, below = ''): string {
   return `/keys/${id}${below === '' ? '' : `/${below}`}`;
 }
 
-/** The page to sign in, which leads back to the given path of the console. */
+/** Returns the path of the sign-in page. After signing in, the reader gets to the given path of the console. */
 export function signInAt(next: string): string {
   return next === '/' ? '/sign-in' : withQuery('/sign-in', { next });
 }
 
 /**
- * Returns the path and query of an address of this console, or `/` for everything else. A browser may be sent there after a
- * sign-in, so an address of another origin must not pass, in whatever spelling.
+ * Returns the path and query of an address of this console, or `/` for any other address. A browser is sent there after a
+ * sign-in, so an address of another origin must not pass, however it is written.
  */
 export function ownPath(next: string | null | undefined, origin: string): string {
   if (!next?.startsWith('/') || !URL.canParse(next, origin)) return '/';

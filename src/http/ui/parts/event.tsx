@@ -1,4 +1,4 @@
-/** An event in a plain sentence, with links to what it names. */
+/** Shows an event as a plain sentence, with links to the things that it names. */
 import type { FC } from 'hono/jsx';
 import { type Activity, sentenceOf } from '../../../app/activity.ts';
 import { imageAt, repositoryAt, tagAt, webhookAt } from './addresses.ts';
@@ -6,7 +6,7 @@ import { imageAt, repositoryAt, tagAt, webhookAt } from './addresses.ts';
 /** The number of characters of a digest in a sentence: `sha256:` and twelve digits. */
 const SHORT_DIGEST = 19;
 
-/** The sentence of an event. Names in it are links where their page exists for sure, or existed at the time. */
+/** The sentence of an event. A name in it is a link if the thing exists, or existed at the time of the event. */
 export const Sentence: FC<{ event: Activity }> = ({ event }) => {
   const links = linksOf(event);
   return (
@@ -30,7 +30,7 @@ const Name: FC<{ name: string; isActor: boolean; links: Map<string, string> }> =
   return <code>{name}</code>;
 };
 
-/** The addresses of the names in an event. What the event says was deleted has none. */
+/** Returns the addresses for the names in an event. Things that the event deleted have none. */
 function linksOf({ type, repository, target }: Activity): Map<string, string> {
   const { tag, digest, previous, id } = target;
   const links = new Map<string, string>();

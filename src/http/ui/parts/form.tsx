@@ -4,15 +4,15 @@ import { REASONS } from '../../../vocabulary/reasons.ts';
 import type { FieldError, Refusal } from '../../../vocabulary/refusal.ts';
 import { Foreign } from './text.tsx';
 
-/** The errors of a form that was refused, and what was sent, so that nothing has to be typed again. */
+/** The errors of a refused form, and the sent values, so that the user need not type anything again. */
 export interface Refused {
   refusal: Refusal;
   value: (name: string) => string;
-  /** All values of a field, such as the boxes that were checked. */
+  /** Returns all values of a field, such as the checked boxes. */
   all: (name: string) => string[];
 }
 
-/** The errors of a refusal by field; empty for a refusal that is not about fields. */
+/** Returns the errors of a refusal by field. Returns an empty list if the refusal is not about fields. */
 function errorsOf(refusal: Refusal | undefined): FieldError[] {
   return refusal?.reason === 'request-invalid' && Array.isArray(refusal.detail) ? (refusal.detail as FieldError[]) : [];
 }
@@ -22,7 +22,7 @@ interface FieldProps {
   label: string;
   hint?: string;
   refused?: Refused | undefined;
-  /** The value before the person changed anything. */
+  /** The value before the user changes anything. */
   value?: string;
 }
 
@@ -67,7 +67,7 @@ interface InputProps extends FieldProps {
 export const Input: FC<InputProps> = (props) => {
   const { name, type = 'text', required = false, autocomplete = 'off', pattern, max, mono, autofocus, list, refused } = props;
   const { error, attributes } = about(props);
-  // A secret is never sent back.
+  // A secret is never sent back to the browser.
   const value = type === 'password' ? undefined : (refused?.value(name) ?? props.value);
   return (
     <Around {...props} error={error}>
@@ -123,7 +123,7 @@ export const Select: FC<FieldProps & { options: readonly Option[] }> = (props) =
   );
 };
 
-/** One of a few choices, each with an explanation. */
+/** A choice between a few options, each with an explanation. */
 export const Choice: FC<{
   name: string;
   legend: string;
@@ -160,11 +160,11 @@ export const Checkbox: FC<{ name: string; value?: string; label: string; hint?: 
   </label>
 );
 
-/** A message above a form that was refused. It has the focus, so that a screen reader says it first. */
+/** A message above a refused form. It gets the focus, so that a screen reader reads it first. */
 export const Refusals: FC<{ refused: Refused | undefined }> = ({ refused }) => {
   if (!refused) return null;
   const { reason, message } = refused.refusal;
-  // The general message speaks of ETags, which a page does not show.
+  // The default message of this reason mentions ETags, which pages do not show, so it is replaced.
   const isGeneral = reason === 'version-mismatch' && message === REASONS[reason];
   return (
     <div class="notice bad" role="alert" tabindex={-1} data-focus>
@@ -181,20 +181,20 @@ export const Overtaken: FC<{ refused: Refused | undefined; now: string }> = ({ r
     </p>
   ) : null;
 
-/** A message that something happened. */
+/** A message about something that happened. */
 export const Notice: FC<{ tone?: 'plain' | 'good' | 'warn' | 'bad'; children?: unknown }> = ({ tone = 'good', children }) => (
   <div class={`notice ${tone}`} role="status">
     {children}
   </div>
 );
 
-/** A message of the registry as a sentence: with a capital letter and a full stop. */
+/** Returns a message of the registry as a sentence: with a capital letter and a period. */
 export function sentence(message: string): string {
   const text = message.charAt(0).toUpperCase() + message.slice(1);
   return /[.!?]$/.test(text) ? text : `${text}.`;
 }
 
-/** A form of one button, which changes something. */
+/** A form with only one button, which changes something. */
 export const ActionForm: FC<{
   action: string;
   label: string;
@@ -213,10 +213,10 @@ export const ActionForm: FC<{
   </form>
 );
 
-/** The maximum number of characters of a name that must be typed to confirm. */
+/** The maximum number of characters of a name that the user must type to confirm. */
 const CONFIRM_MAX = 255;
 
-/** A field in which a name must be typed, before something is done that cannot be undone. */
+/** A field in which the user must type a name before something is done that cannot be undone. */
 export const ConfirmName: FC<{ expected: string; refused?: Refused | undefined }> = ({ expected, refused }) => (
   <Input name="confirm" label={`Type ${expected} to confirm`} max={CONFIRM_MAX} mono required refused={refused} />
 );

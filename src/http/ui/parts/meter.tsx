@@ -1,15 +1,15 @@
-/** Meters: how much of a limit is used, with the figures beside the bar. */
+/** Meters: how much of a limit is used, with the numbers beside the bar. */
 import type { FC } from 'hono/jsx';
 import type { BudgetState } from '../../../app/maintenance.ts';
 import { Bar, bytesText } from './text.tsx';
 
-/** The number of bytes that R2 stores on Cloudflare's free plan (R2, "Pricing"). */
+/** The number of bytes that R2 stores for free (R2, "Pricing"). */
 export const FREE_STORAGE = 10e9;
 
 export interface MeterProps {
   label: string;
   used: number;
-  /** The limit; `null` or `Infinity` if there is none. */
+  /** The limit. `null` or `Infinity` if there is none. */
   of: number | null;
   unit?: 'bytes' | 'count';
 }
@@ -38,7 +38,7 @@ function percentText(share: number): string {
   return percent > 0 && percent < 1 ? 'below 1 %' : `${Math.round(percent)} %`;
 }
 
-/** The meters of what background jobs have used of their share of the day. */
+/** Returns the meters for how much of their daily budget background jobs have used. */
 export function metersOfBudget({ budget, spent }: Pick<BudgetState, 'budget' | 'spent'>): MeterProps[] {
   return [
     { label: 'Database rows read', used: spent.rowsRead, of: budget.rowsRead },

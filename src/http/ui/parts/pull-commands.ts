@@ -1,6 +1,6 @@
 /**
- * Commands that pull an image. They are made of names, tags and digests that were parsed: none of these has a character that a
- * shell interprets. A platform may be any text, so it is left out unless it is plain.
+ * Commands that pull an image. They are built from names, tags and digests that were parsed, which contain no character that a
+ * shell interprets. A platform may be any text, so it is left out unless it contains only plain characters.
  */
 import type { ManifestFacts } from '../../../app/images.ts';
 import type { Digest } from '../../../oci/digest.ts';
@@ -15,11 +15,11 @@ export interface PullCommand {
 export interface Pulled {
   host: string;
   repository: RepositoryName;
-  /** `null`: pulled by digest only. */
+  /** `null` if the image is pulled by digest only. */
   tag: Tag | null;
   digest: Digest;
   facts: Pick<ManifestFacts, 'kind' | 'artifactType'>;
-  /** A platform that was chosen, like `linux/arm64`. */
+  /** The platform that the user has chosen, for example `linux/arm64`, or `null`. */
   platform: string | null;
 }
 
@@ -30,7 +30,10 @@ export function isChart({ artifactType }: Pick<ManifestFacts, 'artifactType'>): 
   return artifactType === HELM;
 }
 
-/** The commands by tag, if there is a tag, and by digest, for each client that fits. The first client is the usual one. */
+/**
+ * Returns the commands by tag, if there is a tag, and by digest, for each client that supports the image. The first client is
+ * the usual one.
+ */
 export function pullCommands(pulled: Pulled): { byTag: PullCommand[]; byDigest: PullCommand[] } {
   const { host, repository, tag, digest } = pulled;
   const name = `${host}/${repository}`;
@@ -43,7 +46,7 @@ export function pullCommands(pulled: Pulled): { byTag: PullCommand[]; byDigest: 
 function commandsFor({ host, repository, facts, platform }: Pulled, reference: string, tag: Tag | null): PullCommand[] {
   const oras = { client: 'oras', command: `oras pull ${reference}` };
   if (isChart(facts)) {
-    // Helm writes the plus of a version as an underscore, because a tag cannot have a plus.
+    // Helm writes the plus in a version as an underscore, because a tag cannot contain a plus.
     const version = tag?.replaceAll('_', '+');
     const helm = { client: 'helm', command: `helm pull oci://${host}/${repository} --version ${version}` };
     return tag === null ? [oras] : [helm, oras];

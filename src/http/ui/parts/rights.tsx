@@ -1,9 +1,9 @@
-/** Principals and rights in words, and who gains and loses what by a change. */
+/** Shows principals and rights in words, and who gains or loses rights by a change. */
 import type { FC } from 'hono/jsx';
 import { Empty, Table } from './table.tsx';
 import { Chip } from './text.tsx';
 
-/** A principal of a statement in words: `alice`, `team acme/dev`, `everybody`. */
+/** Returns a principal in words: `alice`, `team acme/dev`, `everybody`. */
 export function principalText(principal: string): string {
   const [kind = '', name = ''] = principal.split(/:(.*)/s);
   if (principal === '*') return 'everybody';
@@ -22,7 +22,7 @@ const ACTION_TEXTS: Record<string, string> = {
   create: 'create',
 };
 
-/** An action, with the tags that it is limited to: `push v*`. */
+/** Returns an action with the tags to which it is limited, for example `push v*`. */
 export function rightText({ action, tags }: { action: string; tags?: readonly string[] }): string {
   const text = ACTION_TEXTS[action] ?? action;
   return tags === undefined ? text : `${text} ${tags.join(', ')}`;
@@ -39,7 +39,7 @@ interface Difference {
   loses: readonly Right[];
 }
 
-/** Rights that somebody gains or loses. */
+/** A list of rights that somebody gains or loses. */
 export const Rights: FC<{ tone: 'good' | 'bad'; rights: readonly Right[] }> = ({ tone, rights }) => (
   <span class="chips">
     {rights.length === 0 ? <span class="soft">nothing</span> : null}
@@ -49,7 +49,10 @@ export const Rights: FC<{ tone: 'good' | 'bad'; rights: readonly Right[] }> = ({
   </span>
 );
 
-/** Who would gain and lose which rights. @param truncated true if there was more to compare than one request may */
+/**
+ * A table of who would gain and lose which rights. @param truncated true if the comparison is incomplete, because one request
+ * compares only a limited number of rights
+ */
 export const Differences: FC<{ changes: readonly Difference[]; truncated: boolean }> = ({ changes, truncated }) => (
   <>
     {changes.length === 0 ? (

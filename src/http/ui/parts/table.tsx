@@ -1,14 +1,14 @@
-/** Tables, pages of lists, and what is shown in place of an empty list. */
+/** Tables, links to the pages of a list, and the text in place of an empty list. */
 import type { Child, FC } from 'hono/jsx';
 import { withQuery } from './addresses.ts';
 import { Foreign } from './text.tsx';
 
 export interface Column<T> {
-  /** The head of the column. */
+  /** The heading of the column. */
   head: string;
-  /** `number` aligns figures at the right. */
+  /** `number` aligns the numbers at the right. */
   kind?: 'text' | 'number';
-  /** If set, the head is a link that sorts by this column. */
+  /** If set, the heading is a link that sorts by this column. */
   sort?: { href: string; order: 'ascending' | 'descending' | 'none' };
   cell: (item: T) => Child;
 }
@@ -17,11 +17,11 @@ interface TableProps<T> {
   caption: string;
   columns: readonly Column<T>[];
   items: readonly T[];
-  /** The classes of a row, for example for a row that belongs to the one above. */
+  /** Returns the classes of a row, for example for a row that belongs to the row above. */
   rowClass?: (item: T) => string | undefined;
 }
 
-/** A table with a caption for screen readers. On a narrow screen each row becomes a card, with the heads repeated. */
+/** A table with a caption for screen readers. On a narrow screen each row becomes a card that repeats the headings. */
 export function Table<T>({ caption, columns, items, rowClass }: TableProps<T>) {
   return (
     <table class="list">
@@ -50,7 +50,7 @@ export function Table<T>({ caption, columns, items, rowClass }: TableProps<T>) {
   );
 }
 
-/** The first cell of a row: the name of a thing, which leads to its page, and its description. */
+/** The first cell of a row: the name of a thing as a link to its page, and its description. */
 export const RowName: FC<{ href: string; name: string; description: string }> = ({ href, name, description }) => (
   <>
     <a class="strong" href={href} data-row>
@@ -64,7 +64,7 @@ export const RowName: FC<{ href: string; name: string; description: string }> = 
   </>
 );
 
-/** Links to the first and the next page of a list. @param query the query of this page, without its cursor */
+/** Links to the first and the next page of a list. @param query the query of this page without its cursor */
 export const Pager: FC<{
   path: string;
   query: Record<string, string | undefined>;
@@ -84,7 +84,7 @@ export const Pager: FC<{
   );
 };
 
-/** What stands in place of an empty list. */
+/** A text in place of an empty list. */
 export const Empty: FC<{ title: string; children?: unknown }> = ({ title, children }) => (
   <div class="empty">
     <h2>{title}</h2>

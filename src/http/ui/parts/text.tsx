@@ -1,10 +1,10 @@
-/** Small parts that show values as text: sizes, times, digests, commands, names of people. */
+/** Small parts that show values as text: sizes, times, digests, commands, and names of people. */
 import { raw } from 'hono/html';
 import type { FC } from 'hono/jsx';
 
 const UNITS = ['kB', 'MB', 'GB', 'TB', 'PB'];
 
-/** A number of bytes in words, in units of 1,000: `41.2 MB`. */
+/** Returns a number of bytes with a unit (of 1,000), for example `41.2 MB`. */
 export function bytesText(bytes: number): string {
   if (bytes < 1000) return `${bytes} B`;
   let value = bytes;
@@ -16,7 +16,7 @@ export function bytesText(bytes: number): string {
   return `${value < 9.95 ? value.toFixed(1) : Math.round(value).toLocaleString('en')} ${UNITS[unit] ?? 'B'}`;
 }
 
-/** A number of bytes. The exact number is shown when the pointer rests on it. */
+/** A number of bytes with a unit. The exact number is in the title. */
 export const Bytes: FC<{ value: number | null }> = ({ value }) =>
   value === null ? (
     <span title="Not known yet">—</span>
@@ -30,13 +30,13 @@ export function countText(count: number, one: string, many = `${one}s`): string 
 
 const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
 
-/** A date in UTC: `3 Oct 2026`. @param time milliseconds since the epoch */
+/** Returns a date in UTC, for example `3 Oct 2026`. @param time milliseconds since the epoch */
 export function dateText(time: number): string {
   const date = new Date(time);
   return `${date.getUTCDate()} ${MONTHS[date.getUTCMonth()]} ${date.getUTCFullYear()}`;
 }
 
-/** A time in seconds since the epoch. The script of the console makes it relative: `2 hours ago`. */
+/** A time, in seconds since the epoch. The console's script makes it relative, for example `2 hours ago`. */
 export const When: FC<{ at: number | null; none?: string }> = ({ at, none = 'never' }) => {
   if (at === null) return <span>{none}</span>;
   const iso = new Date(at * 1000).toISOString();
@@ -58,7 +58,7 @@ export const Day: FC<{ day: number | null; none?: string }> = ({ day, none = 'ne
 /** The number of characters of a digest's hexadecimal part that lists show. */
 const SHOWN = 12;
 
-/** A digest, shortened, with a button that copies all of it. */
+/** A shortened digest, with a button that copies the whole digest. */
 export const Digest: FC<{ digest: string; href?: string }> = ({ digest, href }) => {
   const [algorithm = '', hex = ''] = digest.split(':');
   const short = `${algorithm}:${hex.slice(0, SHOWN)}`;
@@ -76,7 +76,7 @@ export const Digest: FC<{ digest: string; href?: string }> = ({ digest, href }) 
   );
 };
 
-/** A button that copies a text. It is hidden until the script of the console runs. */
+/** A button that copies a text. It is hidden until the console's script runs. */
 export const CopyButton: FC<{ text: string; label: string; words?: string }> = ({ text, label, words }) => (
   <button type="button" class={words === undefined ? 'copy icon-only' : 'copy'} data-copy={text} aria-label={label} hidden>
     <Icon name="copy" />
@@ -84,7 +84,7 @@ export const CopyButton: FC<{ text: string; label: string; words?: string }> = (
   </button>
 );
 
-/** One or more shell commands that can be copied. */
+/** One or more shell commands, with a button that copies them. */
 export const Command: FC<{ command: string; label?: string }> = ({ command, label = 'Copy the command' }) => (
   <div class="command">
     <pre tabindex={0}>
@@ -94,29 +94,32 @@ export const Command: FC<{ command: string; label?: string }> = ({ command, labe
   </div>
 );
 
-/** A text from a person or an image. Control characters are shown as symbols, and bidirectional text cannot leave its place. */
+/**
+ * A text from a person or an image. Control characters are shown as symbols, and text with another direction cannot affect the
+ * text around it.
+ */
 export const Foreign: FC<{ text: string; max?: number }> = ({ text, max }) => <bdi>{visible(text, max)}</bdi>;
 
-/** The maximum number of characters of a text from outside that a page shows. */
+/** The maximum number of characters of such a text on a page. */
 const FOREIGN_MAX = 2000;
 
-/** Replaces control and bidirectional formatting characters by visible symbols, and cuts long texts. */
+/** Replaces control characters and characters that change the text direction by visible symbols, and shortens long texts. */
 export function visible(text: string, max = FOREIGN_MAX): string {
   const shown = text.length > max ? `${text.slice(0, max)}…` : text;
-  // Control characters of ASCII have pictures from U+2400 on; all others become U+241B, the picture of "escape".
+  // ASCII control characters have pictures from U+2400 on. All others become U+241B, the picture of "escape".
   return shown.replaceAll(/[\p{Cc}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, (char) =>
     char === '\n' ? '\n' : char < ' ' ? String.fromCharCode(0x2400 + char.charCodeAt(0)) : '\u241b',
   );
 }
 
-/** A user, robot, team or CI rule, without the prefix of its kind where the kind is clear from the page. */
+/** A user, robot, team or CI rule. The kind is left out for users. */
 export const Principal: FC<{ subject: string; key?: string | null }> = ({ subject, key }) => {
   const [kind = '', name = ''] = subject.split(/:(.*)/s);
   const shown = kind === 'user' ? name : `${kind === 'ci' ? 'CI rule' : kind} ${name}`;
   return <span title={key ? `with the access key ${key}` : undefined}>{subject === '' ? 'somebody' : shown}</span>;
 };
 
-/** A word about a thing, such as its visibility. Its meaning is in the text, never in the colour alone. */
+/** A word about a thing, such as its visibility. The text has the meaning; the colour only repeats it. */
 export const Chip: FC<{ tone?: 'plain' | 'good' | 'warn' | 'bad'; title?: string; children?: unknown }> = ({
   tone = 'plain',
   title,
@@ -127,7 +130,7 @@ export const Chip: FC<{ tone?: 'plain' | 'good' | 'warn' | 'bad'; title?: string
   </span>
 );
 
-/** A bar that shows a share of a whole. The figures must stand beside it. @param share between 0 and 1 */
+/** A bar that shows a share of a whole. Pages must show the numbers beside it. @param share from 0 to 1 */
 export const Bar: FC<{ share: number; label: string }> = ({ share, label }) => (
   <svg class="bar" viewBox="0 0 100 8" preserveAspectRatio="none" role="img" aria-label={label}>
     <rect class="part" width={String(Math.round(Math.min(1, Math.max(0, share)) * 1000) / 10)} height="8" />

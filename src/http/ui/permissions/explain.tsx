@@ -1,4 +1,4 @@
-/** The page that answers why somebody can, or cannot, do something in a repository. */
+/** The page that explains why somebody may, or may not, do something in a repository. */
 
 import type { FC } from 'hono/jsx';
 import { explain } from '../../../app/policies.ts';
@@ -39,7 +39,7 @@ export const explainPages = new Hono<AppEnv>().get('/repositories/:name{.+}/-/pe
   return render(c, <ExplainPage {...shown} />, refused === undefined ? 200 : statusOf(refused.refusal));
 });
 
-/** A bare name is that of a user. */
+/** Returns the subject for a text that a person typed. A bare name is that of a user. */
 function subjectOf(text: string): string {
   return text === '' || text === '*' || text.includes(':') ? text : `user:${text}`;
 }

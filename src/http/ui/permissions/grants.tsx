@@ -8,7 +8,7 @@ import { principalText, rightText } from '../parts/rights.tsx';
 import { Empty, Table } from '../parts/table.tsx';
 import { Chip } from '../parts/text.tsx';
 
-/** What a grant allows: its preset by name, or each right. */
+/** Shows what a grant allows: the name of its preset, or each right. */
 const Allowed: FC<{ grant: Grant }> = ({ grant: { preset, allows, denies } }) => {
   const limited = allows.filter(({ tags }) => tags !== undefined);
   const isPreset = preset !== null && allows.length > 0;
@@ -73,7 +73,7 @@ export const OwnGrants: FC<{ name: string; version: number; grants: readonly Gra
   );
 };
 
-/** Where the rights of somebody else are changed. */
+/** Returns the place where rights that do not come from the repository's policy can be changed. */
 function sourceText({ principal, isOwner }: { principal: string; isOwner: boolean }): string {
   if (isOwner) return 'owner of the namespace';
   return principal.startsWith('ci:') ? 'the rule itself' : `the policy of the ${principal.split(':', 1)[0]}`;
@@ -108,11 +108,11 @@ interface FormProps {
   refused: Refused | undefined;
 }
 
-/** True if the refused form is the one with the statements, and not the one that gives a right. */
+/** Returns true if the refused form is the JSON editor of statements, and not the form that gives a right. */
 const isAboutStatements = (refused: Refused | undefined) => refused !== undefined && refused.value('statements') !== '';
 
 interface GrantFormProps extends FormProps {
-  /** The principal whose rights are to be changed. */
+  /** The principal whose rights the user wants to change. */
   principal: string | undefined;
   grants: readonly Grant[];
   known: readonly Grant[];

@@ -1,4 +1,6 @@
-/** Who may use a repository, and the forms that give and take rights. Nothing is saved before its effects were shown. */
+/**
+ * The page of who may use a repository, and the forms that give and take rights. Every change is previewed before it is saved.
+ */
 
 import { grantsIn, listGrantsElsewhere, withoutPrincipal, withPreset } from '../../../app/grants.ts';
 import { getPolicy, previewPolicy, savePolicy } from '../../../app/policies.ts';
@@ -37,7 +39,7 @@ function subjectOf(c: RequestContext): string {
   return `repository:${repositoryIn(c)}`;
 }
 
-/** The statements that a form asks for. @throws request-invalid */
+/** Returns the statements that a form asks for. @throws request-invalid */
 async function wantedIn(c: RequestContext, form: Form): Promise<unknown[]> {
   const what = form.text('what');
   if (what === 'save' || what === 'statements') return statementsIn(form);
@@ -57,7 +59,7 @@ async function wantedIn(c: RequestContext, form: Form): Promise<unknown[]> {
   );
 }
 
-/** A principal as people write it. A bare name is a user. @throws request-invalid */
+/** Returns the principal that a person typed. A bare name is that of a user. @throws request-invalid */
 function principalIn(text: string): string {
   const principal = text === '*' || text.includes(':') ? text : `user:${text}`;
   if (isPrincipal(principal)) return principal;
@@ -120,7 +122,10 @@ function Warnings({ warnings }: { warnings: readonly string[] }) {
   );
 }
 
-/** The page that shows who would gain and lose by these statements. If they cannot be saved, the page says why. */
+/**
+ * Answers with the page that shows who would gain and lose rights by these statements. If they cannot be saved, the page says
+ * why.
+ */
 async function review(c: RequestContext, wanted: unknown[], version: number | null, refused?: Refused): Promise<Response> {
   const statements = wanted as ShownStatement[];
   const form = new Form(new URLSearchParams({ statements: JSON.stringify(statements, null, 2) }));

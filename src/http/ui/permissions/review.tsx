@@ -1,4 +1,4 @@
-/** The review of a change of permissions: who gains and who loses, before anything is saved. */
+/** The review of a change of permissions: who gains and loses rights, before anything is saved. */
 import type { FC } from 'hono/jsx';
 import type { Preview } from '../../../app/policies.ts';
 import type { ShownStatement } from '../../../contract/answers/statements.ts';
@@ -9,7 +9,7 @@ import { Differences } from '../parts/rights.tsx';
 interface ReviewProps extends Preview {
   name: string;
   statements: readonly ShownStatement[];
-  /** The version of the policy that the change was made from. */
+  /** The version of the policy on which the change is based. */
   version: number | null;
   /** Set if the statements could not be saved. */
   refused: Refused | undefined;

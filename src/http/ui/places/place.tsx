@@ -1,4 +1,4 @@
-/** The repository, the organization or the registry that a page of webhooks or activity is about. */
+/** The repository, the organization or the registry that a page of webhooks or activity is about (a "place"). */
 import type { Child, FC } from 'hono/jsx';
 import { getRepository, type Repository } from '../../../app/repositories.ts';
 import { REGISTRY_SCOPE, type Scope } from '../../../app/subscriptions.ts';
@@ -12,21 +12,21 @@ import { RepositoryPage } from '../repositories/frame.tsx';
 
 export interface Place {
   scope: Scope;
-  /** The name of the repository or organization; empty for the registry. */
+  /** The name of the repository or organization, or the empty string for the registry. */
   name: string;
-  /** Of a place that is a repository. */
+  /** The repository, or `null` if the place is an organization or the registry. */
   repository: Repository | null;
 }
 
 type Setter = { set: <K extends keyof AppEnv['Variables']>(key: K, value: AppEnv['Variables'][K]) => void };
 
-/** The scope in the path of the page. */
+/** Returns the scope in the path of the page. */
 export function scopeIn(c: RequestContext): Scope {
   if (c.var.repository !== undefined) return `repository:${c.var.repository}`;
   return c.req.param('organization') === undefined ? REGISTRY_SCOPE : `organization:${organizationIn(c)}`;
 }
 
-/** Reads what the frame of the page shows. */
+/** Reads the data that the frame of the page shows. */
 export async function placeOf(c: RequestContext & Setter, scope = scopeIn(c)): Promise<Place> {
   if (scope === REGISTRY_SCOPE) return { scope, name: '', repository: null };
   const name = nameOf(scope);
@@ -35,7 +35,7 @@ export async function placeOf(c: RequestContext & Setter, scope = scopeIn(c)): P
   return { scope, name, repository: await getRepository(callOf(c), parseRepositoryName(name)) };
 }
 
-/** The address of a page of the place, such as its webhooks. It is that of the API below `/api/v1`, too. */
+/** Returns the path of a page of the place, such as its webhooks. The management API has the same path after `/api/v1`. */
 export function placeAt({ scope, name }: Pick<Place, 'scope' | 'name'>, below: string): string {
   if (scope === REGISTRY_SCOPE) return `/${below}`;
   return scope.startsWith('repository:') ? repositoryAt(name, below) : organizationAt(name, below);

@@ -1,4 +1,4 @@
-/** What a repository is about: its overview, which was rendered when it was saved, and its figures. */
+/** The page "About" of a repository: its overview, which was rendered when it was saved, and its numbers. */
 
 import { raw } from 'hono/html';
 import { getStars, listComments } from '../../../app/comments.ts';
@@ -46,13 +46,13 @@ export const aboutPages = new Hono<AppEnv>()
   });
 
 interface Shown {
-  /** The comment that the reader edits. */
+  /** The id of the comment that the reader is editing. */
   editing?: number;
-  /** The form for a comment that was refused. */
+  /** The refused form of a comment. */
   refused?: Refused;
 }
 
-/** The page about the repository. */
+/** Answers with the page "About" of the repository. */
 export async function aboutPage(c: RequestContext, { editing, refused }: Shown = {}) {
   const name = repositoryIn(c);
   const asked = c.req.query('last');
@@ -85,7 +85,7 @@ interface AboutProps {
   stars: { stars: number; starred: boolean; isPerson: boolean };
   /** `null` if comments are switched off. */
   comments: CommentsProps | null;
-  /** The overview, rendered. */
+  /** The overview as HTML. */
   html: string;
 }
 
@@ -134,7 +134,7 @@ function NoOverview({ edit }: { edit: string | null }) {
   );
 }
 
-/** @param html a text that was rendered by the registry, never a text of a person */
+/** @param html HTML that the registry has rendered, never HTML that a user wrote */
 function Prose({ html }: { html: string }) {
   return (
     <div class="prose panel" dir="auto">

@@ -42,13 +42,13 @@ export interface CommentsProps {
   comments: readonly ShownComment[];
   last: string | undefined;
   next: string | null;
-  /** True if the reader is signed in with a key that is not narrowed, so that they may comment. */
+  /** True if the reader is signed in with a key that is not narrowed. Only such a reader may comment. */
   isPerson: boolean;
-  /** True if the reader may delete any comment. */
+  /** True if the reader may delete comments of others. */
   mayModerate: boolean;
-  /** The comment that the reader edits. */
+  /** The id of the comment that the reader is editing. */
   editing: number | undefined;
-  /** The form that was refused: that of `editing`, or else that of a new comment. */
+  /** The refused form: that of the comment `editing`, or otherwise that of a new comment. */
   refused: Refused | undefined;
 }
 
@@ -106,7 +106,7 @@ interface ControlsProps {
   id: number;
   isOwn: boolean;
   mayModerate: boolean;
-  /** True if the comment is shown in a form. */
+  /** True if the comment is being edited in a form. */
   isEdited: boolean;
 }
 

@@ -1,4 +1,4 @@
-/** What the forms for stars and comments on the page about a repository do. */
+/** Handles the forms for stars and comments on the page "About" of a repository. */
 
 import { changeComment, deleteComment, postComment, putStar } from '../../../app/comments.ts';
 import { Refusal } from '../../../vocabulary/refusal.ts';
@@ -39,7 +39,7 @@ function commentAt(name: string, id: number): string {
   return `${withQuery(repositoryAt(name, 'about'), { last: id + 1 })}#comment-${id}`;
 }
 
-/** @throws not-found */
+/** Returns the number of the comment in the path. @throws not-found if it is no number */
 function commentIn(c: RequestContext): number {
   const text = c.req.param('comment') ?? '';
   if (!/^[1-9]\d{0,14}$/.test(text)) throw new Refusal('not-found');

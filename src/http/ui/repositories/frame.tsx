@@ -1,4 +1,4 @@
-/** What all pages of one repository share: its name, its visibility, and the tabs that the reader may open. */
+/** The frame of all pages of one repository: its name, its visibility, and the tabs that the reader may open. */
 import type { Child, FC } from 'hono/jsx';
 import { may } from '../../../app/access.ts';
 import type { Repository } from '../../../app/repositories.ts';
@@ -21,7 +21,7 @@ export function rightsIn(c: RequestContext): Rights {
   return { push: has('push'), delete: has('delete'), admin: has('admin') };
 }
 
-/** The tabs, by the part of their address that follows `/-/`, with the right that each needs besides `pull`. */
+/** The tabs: the part of the address after `/-/`, the title, and the right that the tab needs in addition to `pull`. */
 const TABS = [
   ['', 'Tags', null],
   ['about', 'About', null],
@@ -76,7 +76,7 @@ export const RepositoryPage: FC<FrameProps> = ({ c, repository, tab, title, json
   );
 };
 
-/** The name of a repository as the heading of its pages. The namespace leads to its repositories. */
+/** The name of a repository as the heading of its pages. The namespace is a link to its repositories. */
 const RepositoryTitle: FC<{ name: string }> = ({ name }) => {
   const [namespace = '', ...rest] = name.split('/');
   return (

@@ -1,4 +1,4 @@
-/** The list of repositories that the reader may pull. */
+/** The page that lists the repositories from which the reader may pull. */
 
 import type { ListedRepository } from '../../../app/repositories.ts';
 import { listRepositories } from '../../../app/repository-lists.ts';

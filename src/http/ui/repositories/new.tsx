@@ -31,7 +31,10 @@ function changeIn(form: Form) {
   };
 }
 
-/** The namespaces in which the reader may create repositories for sure: their own, and those of their organizations. */
+/**
+ * Returns the namespaces in which the reader may certainly create repositories: the reader's own, and those of the reader's
+ * organizations.
+ */
 function namespacesOf(c: RequestContext): string[] {
   const { subject, belongsTo } = callOf(c).authority;
   return [...(subject.startsWith('user:') ? [subject.slice('user:'.length)] : []), ...belongsTo];

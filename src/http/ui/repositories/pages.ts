@@ -1,4 +1,7 @@
-/** The pages of repositories. A page whose address has a fixed part comes before the page of a repository. */
+/**
+ * The pages of repositories. Pages with a fixed part in their address come before the page of a repository, because its name
+ * can be any path.
+ */
 import { aboutPages } from './about.tsx';
 import { commentPages } from './comments.tsx';
 import { repositoryListPages } from './list.tsx';

@@ -20,7 +20,7 @@ interface FormProps extends Settings {
   refused: Refused | undefined;
 }
 
-/** The hidden fields of a form, and what another person has changed since the page was read. */
+/** The hidden fields of a form, and a note about what another person has changed since the page was read. */
 const Around: FC<{ name: string; what: string; version: number; refused?: Refused | undefined; children?: unknown }> = ({
   name,
   what,
@@ -91,7 +91,7 @@ export const VisibilityPanel: FC<FormProps> = ({ repository: { name, visibility 
   );
 };
 
-/** What the other visibility would change, and the button that changes it. */
+/** Shows who would gain and lose rights by the other visibility, and the button that sets it. */
 export const VisibilityReview: FC<Settings & Omit<Preview, 'warnings'>> = ({ repository, changes, truncated }) => {
   const { name, visibility, version } = repository;
   const other = visibility === 'public' ? 'private' : 'public';

@@ -1,4 +1,4 @@
-/** The settings of a repository: its description, its visibility, which tags are immutable, and its deletion. */
+/** The settings page of a repository: its description, its visibility, which tags are immutable, and its deletion. */
 
 import { type Preview, previewVisibility } from '../../../app/policies.ts';
 import { changeRepository, deleteRepository, getRepository } from '../../../app/repositories.ts';
@@ -24,7 +24,7 @@ import {
 
 type Visibility = 'private' | 'public';
 
-/** The forms of the page. Each names itself in the field `what`. */
+/** The functions that handle the forms of the page. The field `what` of a form names its function. */
 const CHANGES = { description, visibility, tags, deletion } as const;
 
 type What = keyof typeof CHANGES;
@@ -96,9 +96,9 @@ async function deletion(c: RequestContext, form: Form): Promise<Response> {
 
 interface PageProps extends Settings {
   c: RequestContext;
-  /** What a change of the visibility would do. If it is set, the page asks whether to change it. */
+  /** What a change of the visibility would do. If set, the page asks the reader to confirm the change. */
   preview?: Comparison | null;
-  /** The form that was refused. */
+  /** The name of the refused form. */
   what?: What;
   refused?: Refused;
 }

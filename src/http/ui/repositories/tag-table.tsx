@@ -43,7 +43,7 @@ export const TagTable: FC<{ c: RequestContext; name: string; items: TagDetails[]
   );
 };
 
-/** Tags that clients make for signatures and attestations, which are of use to these clients only. */
+/** Tags that clients make for signatures and attestations. Only these clients use them. */
 function AttachedTags({ name, items }: { name: string; items: TagDetails[] }) {
   if (items.length === 0) return null;
   return (
@@ -109,11 +109,11 @@ function columnsOf(name: string, mayDelete: boolean): Column<TagDetails>[] {
   ];
 }
 
-/** Characters of a digest in a sentence. */
+/** The number of characters of a digest in a sentence. */
 const SHORT = 19;
-/** Tags of the same digest that a row names. */
+/** The maximum number of tags with the same digest that a row shows. */
 const SAME_SHOWN = 3;
-/** Characters of each of them. */
+/** The maximum number of characters of each of these tags. */
 const SAME_LENGTH = 40;
 
 function TagName({ name, item, mayDelete }: { name: string; item: TagDetails; mayDelete: boolean }) {
@@ -142,7 +142,7 @@ function TagName({ name, item, mayDelete }: { name: string; item: TagDetails; ma
   );
 }
 
-/** Attached content that lists count. */
+/** The number up to which lists count attached content. */
 const ATTACHED_MAX = 100;
 
 function short(tag: string): string {

@@ -1,4 +1,4 @@
-/** The first page of a repository: its tags, or, if there are none, how to push the first image. */
+/** The first page of a repository: its tags, or instructions for the first push if there are none. */
 
 import { listTagDetails, type TagDetails } from '../../../app/images.ts';
 import { getRepository, type Repository } from '../../../app/repositories.ts';

@@ -1,4 +1,4 @@
-/** Deleted repositories, with restore and delete for good. */
+/** The page of deleted repositories, with buttons to restore them and to delete them for good. */
 import type { Context } from 'hono';
 import {
   type DeletedRepository,

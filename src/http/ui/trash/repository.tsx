@@ -1,4 +1,4 @@
-/** The trash of a repository: its deleted tags and images, with restore and delete for good. */
+/** The trash page of a repository: its deleted tags and images, with buttons to restore them and to delete them for good. */
 import type { Context } from 'hono';
 import { may } from '../../../app/access.ts';
 import { getRepository, type Repository } from '../../../app/repositories.ts';
@@ -61,17 +61,17 @@ function pageOf(c: RequestContext): string {
   return repositoryAt(repositoryIn(c), 'trash');
 }
 
-/** @throws not-found if the texts name neither a tag nor a digest */
+/** @throws not-found if the texts name neither a tag nor an image */
 function namedBy(kind = '', name = ''): Named {
   if (kind === 'tag' && isTag(name)) return { kind, name };
   if (kind === 'manifest' && isDigest(name)) return { kind, name };
   throw new Refusal('not-found');
 }
 
-/** The number of characters of a digest that must be typed. */
+/** The number of characters of a digest that the user must type to confirm. */
 const TYPED_DIGITS = 19;
 
-/** What must be typed before something is deleted for good. */
+/** Returns the text that the user must type before something is deleted for good. */
 function typedFor({ kind, name }: Named): string {
   return kind === 'tag' ? name : name.slice(0, TYPED_DIGITS);
 }

@@ -1,4 +1,4 @@
-/** The pages of upkeep. */
+/** The pages of the registry's maintenance. */
 import { healthPages } from './upkeep.tsx';
 
 export const upkeepPages = [healthPages];

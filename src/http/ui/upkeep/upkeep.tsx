@@ -1,4 +1,4 @@
-/** The health of the registry: the collector, the scrub, the check of consistency, and the budget of background jobs. */
+/** The maintenance page: garbage collection, the scrub job, the consistency check, and the budget of background jobs. */
 import type { Context } from 'hono';
 import { checkConsistency, collectNow, type Finding, getBudget, getMaintenance, scrubNow } from '../../../app/maintenance.ts';
 import { type AppEnv, callOf, type RequestContext } from '../../context.ts';

@@ -1,4 +1,4 @@
-/** The page of the health of the registry. */
+/** The HTML of the maintenance page. */
 import type { Child, FC } from 'hono/jsx';
 import type { BudgetState, getMaintenance, Passes } from '../../../app/maintenance.ts';
 import type { Job } from '../../../vocabulary/jobs.ts';

@@ -1,4 +1,4 @@
-/** The largest repositories, with bars. */
+/** The repositories that take the most space, with bars. */
 import type { FC } from 'hono/jsx';
 import type { LargeRepository } from '../../../app/usage.ts';
 import { repositoryAt } from '../parts/addresses.ts';

@@ -1,4 +1,4 @@
-/** The usage of an organization, for its owners, and its limit, which administrators set. */
+/** The usage page of an organization, for its owners, and the form for its limit, for administrators. */
 import type { Context } from 'hono';
 import { getOrganizationUsage, listLargest, putOrganizationQuota } from '../../../app/usage.ts';
 import { type AppEnv, callOf } from '../../context.ts';

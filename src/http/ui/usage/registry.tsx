@@ -1,4 +1,4 @@
-/** The usage of the registry, for administrators. */
+/** The usage page of the registry, for administrators. */
 
 import { type BudgetState, getBudget, getMaintenance } from '../../../app/maintenance.ts';
 import { type LargeRepository, listLargest, listUsage, type TotalUsage, type Usage, usageCursor } from '../../../app/usage.ts';
@@ -31,11 +31,11 @@ export const registryUsagePages = new Hono<AppEnv>().get('/usage', async (c) => 
 interface UsageProps {
   c: RequestContext;
   items: Usage[];
-  /** Of all namespaces, on the first page. */
+  /** The total of all namespaces, on the first page only. */
   total: TotalUsage | null;
   budget: BudgetState;
   largest: LargeRepository[];
-  /** The last finished pass of the collector. */
+  /** The last finished pass of the garbage collector. */
   freed: { finishedAt: number; bytes: number } | null;
   last: string | undefined;
   next: string | null;

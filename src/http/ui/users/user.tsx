@@ -42,7 +42,7 @@ export const userPages = new Hono<AppEnv>()
     return seeOther(userAt(parseName(c.req.param('user'))), 'logged-out');
   });
 
-/** The forms of the page change different fields: the data of the user, or whether the user is disabled. */
+/** The page has two forms: one changes the data of the user, the other disables or enables the user. */
 function changeIn(form: Form) {
   if (form.has('disabled')) return { disabled: form.text('disabled') === 'true' };
   return { description: form.text('description'), administrator: form.has('administrator') };

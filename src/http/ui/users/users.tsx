@@ -1,4 +1,4 @@
-/** The users of the registry, for administrators: their list, and the invitation of a new one. */
+/** The page that lists the users of the registry, for administrators, and the form that invites a new one. */
 
 import { inviteUser, listUsers, type User } from '../../../app/people.ts';
 import { parseName } from '../../../vocabulary/names.ts';

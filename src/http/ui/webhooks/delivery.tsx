@@ -1,4 +1,4 @@
-/** One delivery of a webhook: what was sent, and each attempt with its answer. */
+/** The page of one delivery of a webhook: what was sent, and each attempt with its answer. */
 
 import { getPayload, type Payload } from '../../../app/payloads.ts';
 import { type Attempt, type Delivery, getDelivery, replayDelivery, type Webhook } from '../../../app/subscriptions.ts';

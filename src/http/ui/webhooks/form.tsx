@@ -1,4 +1,4 @@
-/** The fields of a webhook, and how they are read. */
+/** The fields of a webhook's form, and the functions that read them. */
 import type { FC } from 'hono/jsx';
 import { samplePayload } from '../../../app/payloads.ts';
 import type { Scope, Webhook } from '../../../app/subscriptions.ts';
@@ -14,7 +14,7 @@ import { choiceOf, FORMAT_WORDS, TYPES } from './words.tsx';
 
 type Sent = Pick<NewWebhook, 'format' | 'types' | 'repositories' | 'tags' | 'description' | 'headers'>;
 
-/** What the form says about a webhook, without its URL. The operation checks it. @throws request-invalid */
+/** Returns what the form says about a webhook, except the URL. The operation checks it. @throws request-invalid */
 export function webhookFrom(form: Form, scope: Scope): Sent {
   const headers = form.raw('headers').trim();
   return {
@@ -52,7 +52,7 @@ function headersIn(text: string): Record<string, string> {
 interface FieldsProps {
   c: RequestContext;
   scope: Scope;
-  /** The stored webhook; absent for a new one. */
+  /** The stored webhook. Absent for a new one. */
   webhook?: Webhook;
   refused?: Refused | undefined;
 }
@@ -211,7 +211,7 @@ const Samples: FC<{ c: RequestContext; scope: Scope }> = ({ c, scope }) => {
   );
 };
 
-/** The body of a delivery, with line breaks if it is JSON. */
+/** The body of a delivery. JSON is indented. */
 export const PayloadText: FC<{ body: string; label: string }> = ({ body, label }) => (
   <section class="code" aria-label={label} tabindex={0}>
     <pre>{JSON.stringify(JSON.parse(body), null, 2)}</pre>

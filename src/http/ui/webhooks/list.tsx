@@ -1,4 +1,4 @@
-/** The webhooks of a repository, an organization or the registry, and the form for a new one. */
+/** The page that lists the webhooks of a repository, an organization or the registry, and the form for a new webhook. */
 import type { Context } from 'hono';
 import { createWebhook, listWebhooks, type Webhook } from '../../../app/subscriptions.ts';
 import type { NewWebhook } from '../../../contract/webhooks.ts';
@@ -48,7 +48,7 @@ async function create(c: Context<AppEnv>): Promise<Response> {
   const form = await readForm(c);
   const scope = scopeIn(c);
   const outcome = await tried(form, async () => {
-    // The operation checks what the form says.
+    // The input is not checked here, because the operation checks it.
     const wanted = { url: form.text('url'), ...webhookFrom(form, scope) } as NewWebhook;
     const options = { requestOrigin: new URL(c.req.url).origin, idempotency: onceIn(form) };
     return createWebhook(callOf(c), scope, wanted, options);

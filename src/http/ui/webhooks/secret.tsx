@@ -1,4 +1,4 @@
-/** The page that shows the secret of a webhook, once. */
+/** The page that shows the secret of a webhook once. */
 import type { FC } from 'hono/jsx';
 import type { CreatedWebhook } from '../../../app/subscriptions.ts';
 import type { RequestContext } from '../../context.ts';

@@ -1,4 +1,4 @@
-/** The parts of the page of a webhook. */
+/** The parts of a webhook's page. */
 import type { FC } from 'hono/jsx';
 import type { Delivery, Webhook } from '../../../app/subscriptions.ts';
 import type { RequestContext } from '../../context.ts';
@@ -11,7 +11,7 @@ import { type Place, PlacePage, placeAt } from '../places/place.tsx';
 import { WebhookConflict, WebhookFields } from './form.tsx';
 import { eventsText, FORMAT_WORDS, StateChip, StateText } from './words.tsx';
 
-/** Which form of the page was refused. */
+/** The form of the page that was refused. */
 export interface RefusedForm {
   form: 'state' | 'settings' | 'secret' | 'delete';
 }
@@ -43,7 +43,7 @@ export function isState(text: string | undefined): text is State {
   return STATES.some(([state]) => state === text);
 }
 
-/** The name that must be typed to delete a webhook: the host of its URL. */
+/** Returns the name that the user must type to delete a webhook: the host of its URL. */
 export function nameToType({ id, url }: Webhook): string {
   return url !== null && URL.canParse(url) ? new URL(url).hostname : id;
 }

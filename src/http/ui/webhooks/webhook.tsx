@@ -1,4 +1,4 @@
-/** A webhook: its state and deliveries, and the forms that test, change, enable, disable and delete it. */
+/** The page of a webhook: its state and deliveries, and the forms that test, change, enable, disable and delete it. */
 import type { Context } from 'hono';
 import { INTERNET } from '../../../app/call.ts';
 import {
@@ -33,7 +33,7 @@ export const webhookPages = new Hono<AppEnv>()
     change(c, 'settings', (form) => {
       const url = form.optional('url');
       const wanted = { ...(url === undefined ? {} : { url }), ...webhookFrom(form, webhookIn(c).scope) };
-      // The operation checks what the form says.
+      // The input is not checked here, because the operation checks it.
       return save(c, wanted as WebhookChange, versionIn(form)).then(() => 'saved');
     }),
   )
@@ -77,7 +77,7 @@ export const webhookPages = new Hono<AppEnv>()
     return seeOther(placeAt(place, 'webhooks'), 'deleted');
   });
 
-/** Carries out a form, and leads back to the page of the webhook. */
+/** Runs the change of a form, and leads back to the page of the webhook. */
 async function change(
   c: Context<AppEnv>,
   name: RefusedForm['form'],

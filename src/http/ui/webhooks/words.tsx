@@ -1,4 +1,4 @@
-/** Webhooks in words: their state, their events, and their formats. */
+/** The words for webhooks: their states, events, and payload formats. */
 import type { FC } from 'hono/jsx';
 import type { Webhook } from '../../../app/subscriptions.ts';
 import { EVENT_TYPES } from '../../../vocabulary/event-types.ts';
@@ -6,13 +6,13 @@ import { nameOf } from '../../../vocabulary/names.ts';
 import { EVERY_TYPE, type FormatName } from '../../../vocabulary/webhooks.ts';
 import { Chip, When } from '../parts/text.tsx';
 
-/** The types that a webhook can choose. A test event goes to the tested webhook only. */
+/** The event types that a webhook can select. A test event goes only to the tested webhook. */
 export const TYPES = EVENT_TYPES.filter((type) => type !== 'webhook.test');
 
-/** The events of a webhook whose form says `pushes`: a tag is created or moved, or pushed unchanged. */
+/** The event types of a webhook with the choice `pushes` in the form: a tag is created, moved, or pushed without a change. */
 const PUSHES = ['tag.created', 'tag.moved', 'tag.pushed'];
 
-/** Which events a webhook gets, as its form says it. */
+/** Returns the choice in the form that describes the events of a webhook. */
 export function choiceOf({ filter: { types } }: Webhook): 'pushes' | 'all' | 'chosen' {
   if (types === null || types.includes(EVERY_TYPE)) return 'all';
   return types.every((type) => PUSHES.includes(type)) && types.length >= 2 ? 'pushes' : 'chosen';
@@ -26,7 +26,7 @@ export function eventsText(webhook: Webhook): string {
   return `${what}${where}${tags === null ? '' : `, tags ${tags.join(', ')}`}`;
 }
 
-/** Each format with its name and what it is for. */
+/** The name of each payload format, and what it is for. */
 export const FORMAT_WORDS: Record<FormatName, readonly [name: string, hint: string]> = {
   native: ['Berth', 'CloudEvents 1.0 with all data of the event. Argo CD Image Updater reads it, too.'],
   'docker-hub': ['Docker Hub', 'As Docker Hub sends it: for Jenkins, Keel, Portainer and others. Pushes only.'],

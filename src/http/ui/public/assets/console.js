@@ -1,7 +1,5 @@
-/*
- * The script of the console. Every page works without it. It adds copying, relative times, filtering while typing, keys, and
- * the page of an empty repository that waits for its first push.
- */
+/* The console's script. Every page works without it. It adds copying, relative times, filtering while typing, keyboard
+   shortcuts, and reloading the page of an empty repository after its first push. */
 const $$ = (selector, root = document) => root.querySelectorAll(selector);
 const policy = window.trustedTypes?.createPolicy('berth', { createHTML: (html) => html }) ?? { createHTML: (html) => html };
 
@@ -99,7 +97,7 @@ addEventListener('change', ({ target }) => {
   for (const box of $$(`input[name="${target.dataset.chooseAll}"]`)) box.checked = target.checked;
 });
 
-// An empty repository waits for its first push
+// Reloading the page of an empty repository after its first push
 const waiting = document.querySelector('[data-poll]');
 let looks = 60;
 if (waiting) {
@@ -111,7 +109,7 @@ if (waiting) {
   }, 5000);
 }
 
-// The message of a refused form, and secrets that must not stay in the page
+// Focusing the message of a refused form, and removing secrets when the reader leaves the page
 document.querySelector('[data-focus]')?.focus();
 addEventListener('pagehide', () => {
   for (const secret of $$('[data-secret]')) secret.textContent = '';
@@ -124,7 +122,7 @@ addEventListener('click', (event) => {
   if (event.target.matches?.('dialog')) event.target.close();
 });
 
-// Keys. They act outside of fields only, and not with a modifier.
+// Keyboard shortcuts. They work only outside of fields and without a modifier key.
 const keysOff = () => document.cookie.includes('berth-keys=off');
 const rows = () => [...$$('[data-row]')];
 let first = '';
