@@ -16,6 +16,8 @@ export type KeyLabel =
   | 'sign-in'
   | 'invitation'
   | 'upload-location'
+  | 'layer-upload'
+  | 'layer-download'
   | 'subscription-endpoint'
   | 'place-in-list'
   | 'audit-address';

@@ -45,7 +45,7 @@ import {
 
 export type { Chunk, Upload };
 
-interface OpenBlob {
+export interface OpenBlob {
   digest: Digest;
   /** The number of bytes of the blob. */
   size: number;

@@ -19,6 +19,7 @@ import { asRefusal, DoorRefusal, errorResponse } from './errors.ts';
 import { guardOf } from './guard.ts';
 import { Hono } from './hono.ts';
 import { join } from './join.ts';
+import { layers } from './layers.ts';
 import { logRequest } from './request-log.ts';
 import { addressMeant, methodsOf, requirementOf } from './routes.ts';
 import { token } from './token.ts';
@@ -183,6 +184,7 @@ app.notFound((c) => {
 app.use(logRequest, finish, before(noLoop, plainHost));
 app.use('/v2/*', before(configured, plainPath, ownStores, authenticate));
 app.use('/token', before(configured, ownStores));
+app.use('/layers/*', before(configured, plainPath, ownStores));
 for (const resource of [base, tags, manifests, referrers, uploads, blobs]) mount('/v2', resource);
 app.use('/api/*', before(configured, plainApiPath));
 app.use('/api/v1/*', before(ownStores, withAuditAddress, authenticateApi));
@@ -191,9 +193,10 @@ mount('/api', documentation);
 mount('/token', token);
 // The web console has a GET route with the same path. It refuses all other methods, so this route must come first.
 app.post('/', before(configured, ownStores), answerEcr);
+mount('/layers', layers);
 mount('/join', join);
 app.get('/assets/*', staticFile);
-for (const door of ['/v2/*', '/api/*', '/token/*', '/join/*'])
+for (const door of ['/v2/*', '/api/*', '/token/*', '/layers/*', '/join/*'])
   app.all(door, () => Promise.reject(new Refusal('address-unknown')));
 const pages = [
   // Pages with fixed addresses come before the page of a repository, whose address can be any path.
@@ -222,7 +225,7 @@ async function staticFile(c: Context<AppEnv>): Promise<Response> {
 }
 
 /** Matches the paths that programs use, not people. */
-const FOR_PROGRAMS = /^\/(?:v2|api|token|assets)(?:\/|$)/;
+const FOR_PROGRAMS = /^\/(?:v2|api|token|layers|assets)(?:\/|$)/;
 
 /** Returns true if a browser asks for a page of the web console. The answer is then a page, and not JSON. */
 function isForPeople(c: Context<AppEnv>): boolean {

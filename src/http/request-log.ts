@@ -47,7 +47,7 @@ function fieldsOf(c: RequestContext & { res: Response }, route: string, { id, co
     id,
     method: c.req.method,
     route,
-    door: isEcr(c) ? 'ecr' : (/^\/(v2|api|token|join)(?:\/|$)/.exec(c.req.path)?.[1] ?? null),
+    door: isEcr(c) ? 'ecr' : (/^\/(v2|api|token|join|layers)(?:\/|$)/.exec(c.req.path)?.[1] ?? null),
     subject: authority?.subject || caller?.subject || subject || null,
     repository: c.req.param('name')?.slice(0, NAME_MAX_LENGTH) ?? null,
     status: c.res.status,

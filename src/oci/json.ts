@@ -53,7 +53,7 @@ function outlineOf(text: string): { members: number; depth: number; structure: n
 }
 
 /** Returns the index of the closing quote of the string that opens at `start`, or the length of the text if there is none. */
-function endOfString(text: string, start: number): number {
+export function endOfString(text: string, start: number): number {
   for (let quote = text.indexOf('"', start + 1); quote >= 0; quote = text.indexOf('"', quote + 1)) {
     let escapes = 0;
     while (text.charCodeAt(quote - 1 - escapes) === 0x5c) escapes++;

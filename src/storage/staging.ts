@@ -44,6 +44,15 @@ export interface Staged {
    * once. `null` as soon as more bytes arrive, because only the last part may be shorter than the others.
    */
   lastPart: string | null;
+  /** Set for an upload in parts (`registry/uploads/parts.ts`). */
+  parts?: StagedParts;
+}
+
+export interface StagedParts {
+  /** The number of bytes of the last part. */
+  last: number;
+  /** True if a part before the last one is too small. */
+  tooSmall: boolean;
 }
 
 export interface StagingLimits {
@@ -68,6 +77,14 @@ interface Appended {
 }
 
 export const NOTHING_STAGED: Staged = { multipart: null, pieces: [], digest: null, lastPart: null };
+
+/** The minimum number of bytes of a part in an upload in parts, except the last. R2 and ECR have the same minimum. */
+export const PART_MIN_BYTES = 5 * 1024 * 1024;
+
+/** @param size the number of bytes of the part that was received last */
+export function partsAfter(before: StagedParts | undefined, size: number): StagedParts {
+  return { last: size, tooSmall: before !== undefined && (before.tooSmall || before.last < PART_MIN_BYTES) };
+}
 
 export function stagedSize(staged: Staged): number {
   return staged.pieces.reduce((sum, piece) => sum + piece.size, staged.multipart?.size ?? 0);

@@ -5,6 +5,7 @@
 import type { Context, Next } from 'hono';
 import { loadCaller } from '../../app/authentication.ts';
 import { credentialOfSignature, registryNumber, type SignatureProblem } from '../../app/ecr.ts';
+import { withMemory } from '../../app/layers.ts';
 import { parseStrictJson } from '../../oci/json.ts';
 import { isRepositoryName } from '../../oci/name.ts';
 import { isRefusal, Refusal } from '../../vocabulary/refusal.ts';
@@ -12,7 +13,8 @@ import { arrivalOf } from '../authenticate.ts';
 import { type AppEnv, callOf, isEcr, type RequestContext } from '../context.ts';
 import { asRefusal } from '../errors.ts';
 import { limitExpensiveReads, limitWrites } from '../limits.ts';
-import { readBody } from '../params.ts';
+import { contentLength, readBody } from '../params.ts';
+import { takeBase64 } from './blob-member.ts';
 import { EcrError, ecrErrorOf, type Names, statusOf } from './errors.ts';
 import type { EcrCall, EcrOperation } from './operation.ts';
 import { OPERATIONS } from './operations.ts';
@@ -53,9 +55,17 @@ export function refuseEcr(c: Context<AppEnv>, refusal: Refusal, progress: Progre
 async function run(c: Context<AppEnv>, progress: Progress): Promise<object> {
   const [name, operation] = operationIn(c);
   progress.operation = name;
-  const body = await readBody(c, operation.bodyMax ?? BODY_MAX_BYTES);
+  const max = operation.bodyMax ?? BODY_MAX_BYTES;
+  if (operation.blob === undefined) return answerTo(c, progress, operation, await readBody(c, max));
+  await requireKey(c);
+  // A body of unknown length is in memory twice while it is read.
+  const bytes = Math.min(contentLength(c) ?? 2 * max, 2 * max);
+  return withMemory(bytes, async () => answerTo(c, progress, operation, await readBody(c, max)));
+}
+
+async function answerTo(c: Context<AppEnv>, progress: Progress, operation: EcrOperation, body: Uint8Array): Promise<object> {
   const { credential, region } = await signerOf(c, body);
-  const input = inputIn(operation, body);
+  const { input, bytes } = inputIn(operation, body);
   const named = repositoriesIn(input);
   progress.repository = named[0];
   const arrival = arrivalOf(c);
@@ -67,7 +77,7 @@ async function run(c: Context<AppEnv>, progress: Progress): Promise<object> {
   await limit(c, operation);
   if (progress.registryId !== number) throw foreignRegistry(progress);
   const caller = { subject: authority.subject, credential, grants: null };
-  const call: EcrCall = { ...callOf(c), caller, uploading: null, assumed: null, registryId: number, region };
+  const call: EcrCall = { ...callOf(c), caller, uploading: null, assumed: null, registryId: number, region, bytes };
   return withTypes(operation, progress, () => operation.answer(call, input));
 }
 
@@ -93,6 +103,13 @@ async function signerOf(c: RequestContext, body: Uint8Array) {
   return found;
 }
 
+/** Refuses a request without the signature of a key before its body is read. The signature itself covers the body. */
+async function requireKey(c: RequestContext): Promise<void> {
+  await signerOf(c, new Uint8Array()).catch((error: unknown) => {
+    if (!(error instanceof EcrError) || error.type !== 'InvalidSignatureException') throw error;
+  });
+}
+
 function problemError(found: SignatureProblem): EcrError {
   switch (found.problem) {
     case 'missing':
@@ -107,14 +124,16 @@ function problemError(found: SignatureProblem): EcrError {
 }
 
 /** @throws SerializationException, InvalidParameterException */
-function inputIn(operation: EcrOperation, body: Uint8Array): unknown {
-  let value: unknown;
+function inputIn(operation: EcrOperation, body: Uint8Array): { input: unknown; bytes: Uint8Array } {
+  const { blob, input } = operation;
   try {
-    value = body.byteLength === 0 ? {} : parseStrictJson(body).value;
+    const { rest, bytes } = blob === undefined ? { rest: body, bytes: new Uint8Array() } : takeBase64(body, blob);
+    const value: unknown = rest.byteLength === 0 ? {} : parseStrictJson(rest).value;
+    return { input: checkedInput(input, withoutNulls(value)), bytes };
   } catch (error) {
+    if (error instanceof EcrError) throw error;
     throw new EcrError('Serialization', `the body is not valid JSON: ${(error as Error).message}`);
   }
-  return checkedInput(operation.input, withoutNulls(value));
 }
 
 /** Returns the value without members that are null. AWS treats them as absent. */

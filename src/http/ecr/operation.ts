@@ -13,6 +13,8 @@ export interface EcrCall extends Call {
   registryId: string;
   /** The region that the client has configured. The registry accepts any region, and shows it in ARNs. */
   region: string;
+  /** The bytes of the member that `EcrOperation.blob` names. Empty for other operations. */
+  bytes: Uint8Array;
 }
 
 export interface EcrOperation<S extends z.ZodType = z.ZodType> {
@@ -24,6 +26,8 @@ export interface EcrOperation<S extends z.ZodType = z.ZodType> {
   types?: Partial<Record<Reason, string>>;
   /** The maximum number of bytes of the body, if it differs from the default. */
   bodyMax?: number;
+  /** A member in base64 that is too long for a string. Its bytes are in the call, and the input has '' in its place. */
+  blob?: string;
   /** Calls one operation of `app/` and returns the output. */
   answer(call: EcrCall, input: z.output<S>): Promise<object> | object;
 }

@@ -1,6 +1,7 @@
 /** The operations of the ECR API, by name. Each imported group has the operations on one subject. */
 import { contentOperations } from './image-contents.ts';
 import { imageOperations } from './images.ts';
+import { layerOperations } from './layers.ts';
 import { lifecycleOperations } from './lifecycle.ts';
 import type { EcrOperation } from './operation.ts';
 import { registryOperations } from './registry.ts';
@@ -13,5 +14,6 @@ export const OPERATIONS: Readonly<Record<string, EcrOperation>> = {
   ...lifecycleOperations,
   ...imageOperations,
   ...contentOperations,
+  ...layerOperations,
   ...UNSUPPORTED,
 };

@@ -5,7 +5,7 @@
 import { settings } from '../../env.ts';
 import type { ByteRange } from '../../oci/range.ts';
 import { isSpoilt } from '../../storage/objects.ts';
-import { append, discard, type Staged, stagedSize } from '../../storage/staging.ts';
+import { append, discard, partsAfter, type Staged, stagedSize } from '../../storage/staging.ts';
 import type { Incoming } from '../../storage/streams.ts';
 import { isRefusal, Refusal } from '../../vocabulary/refusal.ts';
 import { fits, type Limit, OverLimit, requireRoom, roomIn } from '../usage/staged.ts';
@@ -15,13 +15,15 @@ export interface Chunk {
   body: Incoming;
   /** The range in `Content-Range`, or `null` if the request has no such header. */
   range: ByteRange | null;
+  /** True if the chunk is one of the parts of an upload (`parts.ts`). */
+  isPart?: boolean;
 }
 
 /**
  * Writes the bytes of a chunk to R2. The caller then saves the result in the upload's row.
  * @throws chunk-out-of-order, length-mismatch, quota-exceeded
  */
-export async function receive(env: Stores, upload: Upload, session: Session, { body, range }: Chunk) {
+export async function receive(env: Stores, upload: Upload, session: Session, { body, range, isPart = false }: Chunk) {
   const before = openStaged(session);
   const offset = stagedSize(before);
   if (range && range.offset !== offset) throw outOfStep(offset);
@@ -32,6 +34,7 @@ export async function receive(env: Stores, upload: Upload, session: Session, { b
     await discard(env, appended.written);
     throw lengthMismatch();
   }
+  if (isPart) appended.staged = { ...appended.staged, parts: partsAfter(before.parts, stagedSize(appended.staged) - offset) };
   return appended;
 }
 
