@@ -35,12 +35,14 @@ import { may } from './access.ts';
 import { finishing } from './call.ts';
 import {
   type ContentCall,
+  changing,
   mayCreateByPush,
   mayOnContent,
   requireContentRight,
   requireRead,
   uploaderOf,
   withAuthority,
+  withPresentRights,
 } from './content.ts';
 
 export type { Chunk, Upload };
@@ -115,7 +117,12 @@ function requireUpload(call: ContentCall, repository: RepositoryName): Actor {
  * Starts an upload. No row is written until the first bytes arrive. @throws repository-unknown if the repository does not exist
  * and the caller may not create it
  */
-export async function startUpload(call: ContentCall, repository: RepositoryName, algorithm: DigestAlgorithm): Promise<Upload> {
+export async function startUpload(
+  before: ContentCall,
+  repository: RepositoryName,
+  algorithm: DigestAlgorithm,
+): Promise<Upload> {
+  const call = await withPresentRights(before);
   const by = requireContentRight(call, 'push', repository, null);
   const mayCreate = mayCreateByPush(call, repository);
   if (!mayCreate) await requireExistence(call, repository);
@@ -142,10 +149,26 @@ export function locationOf(call: ContentCall, upload: UploadLocation, offset: nu
  * @param from the repository to mount from; `undefined` means any repository from which the caller may pull
  * @returns true if the blob was mounted
  */
-export async function mountBlob(call: ContentCall, upload: Upload, digest: Digest, from: string | undefined): Promise<boolean> {
-  const { repository, mayCreate, by } = upload;
+export function mountBlob(
+  call: ContentCall,
+  repository: RepositoryName,
+  digest: Digest,
+  from: string | undefined,
+): Promise<boolean> {
+  return changing(call, (present) => mountUnder(present, repository, digest, from));
+}
+
+async function mountUnder(
+  call: ContentCall,
+  repository: RepositoryName,
+  digest: Digest,
+  from: string | undefined,
+): Promise<boolean> {
+  const by = requireContentRight(call, 'push', repository, null);
   const sources = from === undefined ? await readableHolders(call, digest) : readable(call, from);
-  const mount = { repository, digest, sources, isNamed: from !== undefined, by, mayCreate };
+  if (sources.length === 0) return call.assumed !== null && mountUnder(await withPresentRights(call), repository, digest, from);
+  const mayCreate = mayCreateByPush(call, repository);
+  const mount = { repository, digest, sources, isNamed: from !== undefined, by, mayCreate, assumed: call.assumed };
   return finishing(call, linkBlob(call.env, mount));
 }
 

@@ -33,7 +33,7 @@ export function guardOf(path: string, requirement: Exclude<Requirement, 'anyone'
     if (named.repository !== null) c.set('repository', named.repository);
     if (isContent) {
       const isRead = c.req.method === 'GET' || c.req.method === 'HEAD';
-      const request = { named, isRead, incoming: incomingBlob(c, path), mayAssume: mayAssume(c, path) };
+      const request = { named, isRead, incoming: incomingBlob(c, path), mayAssume: mayAssume(c, path, named) };
       const admitted = await admitToContent(arrivalOf(c), c.get('caller'), requirement as ContentRequirement, request);
       if (admitted.authority !== null) c.set('authority', admitted.authority);
       if (admitted.uploading !== null) c.set('uploading', admitted.uploading);
@@ -90,8 +90,10 @@ function incomingBlob(c: RequestContext, path: string): IncomingBlob | null {
 }
 
 /** True if the operation of the route makes its change by `changing`. */
-function mayAssume(c: RequestContext, path: string): boolean {
-  return c.req.method === 'PUT' && path === MANIFEST;
+function mayAssume(c: RequestContext, path: string, { source }: Named): boolean {
+  const { method } = c.req;
+  if (method === 'PUT' && path === MANIFEST) return true;
+  return method === 'POST' && path === STARTS && source !== null;
 }
 
 /**

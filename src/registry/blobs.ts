@@ -158,6 +158,7 @@ export async function mountBlob(env: Database & Vars, mount: Mount): Promise<boo
 async function mountOnce(env: Database & Vars, mount: Mount): Promise<boolean> {
   const { repository, digest, sources, isNamed, ...pusher } = mount;
   const batch = newBatch(env);
+  pusher.assumed?.addTo(batch);
   batch.require('blob-unknown', `EXISTS (${SOURCE})`, { digest, sources });
   ensureRepository(batch, repository, pusher);
   recordEvent(batch, {

@@ -27,11 +27,11 @@ export const uploads = new Hono<AppEnv>({ strict: false })
     await limitUploadStarts(c, callOf(c).authority.subject);
     const call = contentCallOf(c);
     const algorithm = parseAlgorithm(single(c, 'digest-algorithm') ?? 'sha256');
-    const upload = await startUpload(call, repositoryIn(c), algorithm);
     const mount = single(c, 'mount');
-    if (mount !== undefined && isDigest(mount) && (await mountBlob(call, upload, mount, single(c, 'from')))) {
+    if (mount !== undefined && isDigest(mount) && (await mountBlob(call, repositoryIn(c), mount, single(c, 'from')))) {
       return created(c, mount);
     }
+    const upload = await startUpload(call, repositoryIn(c), algorithm);
     const parameter = digestParameter(c);
     if (parameter === undefined) return progress(c, 202, 0, upload);
     const digest = parseDigest(parameter);

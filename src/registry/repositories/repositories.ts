@@ -1,5 +1,5 @@
 /** Finds repositories by name or by blob, lists them, and creates a repository at its first push. */
-import type { Batch, Database, Handle, Results } from '../../events/batch.ts';
+import type { Assumption, Batch, Database, Handle, Results } from '../../events/batch.ts';
 import type { Actor } from '../../events/event.ts';
 import { recordEvent } from '../../events/outbox.ts';
 import { prepare } from '../../events/sql.ts';
@@ -19,6 +19,8 @@ export interface Pusher {
   /** True if the push may create the repository. */
   mayCreate: boolean;
   by: Actor;
+  /** The first precondition of the batch, if the rights of the pusher were not read for this request. */
+  assumed?: Assumption | null;
 }
 
 /**
