@@ -447,11 +447,13 @@ CREATE INDEX IF NOT EXISTS team_members_by_team ON team_members (team, user);
 --   statements: JSON. The prefix `?` marks a principal that did not exist when the policy was saved
 --     (src/auth/rights/policy-names.ts).
 --   repository: the name of the repository in the trash. NULL for other policies.
+--   text: the policy as a client of the ECR API sent it. NULL if it was saved in another way.
 CREATE TABLE IF NOT EXISTS policies (
   subject TEXT PRIMARY KEY,
   statements TEXT NOT NULL,
   version INTEGER NOT NULL DEFAULT 1,
-  repository TEXT
+  repository TEXT,
+  text TEXT
 ) STRICT, WITHOUT ROWID;
 
 -- The principals that the policies of repositories name, for lists of the repositories that a caller may see. The rows are

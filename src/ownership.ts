@@ -26,7 +26,7 @@ export class UnusableStoreError extends Error {}
  * check looks for this text. So a database that was created from `schema.sql`, without the table of migrations, also counts as
  * up to date. Each new migration changes these values; a test compares them with the files.
  */
-export const SCHEMA = { version: 21, table: 'lifecycle_policies', contains: 'text TEXT' } as const;
+export const SCHEMA = { version: 22, table: 'policies', contains: 'text TEXT' } as const;
 
 interface Owner {
   id: string;

@@ -192,7 +192,7 @@ function assumedRights(
 ): (Admitted & Pick<ContentCall, 'assumed'>) | null {
   if (!mayAssume || repository === null) return null;
   const repositories = [repository, source].filter((name) => name !== null);
-  const known = rememberedAuthority(before.env, before.caller.credential, repositories);
+  const known = rememberedAuthority(before.env, before.caller.credential, repositories, before);
   if (!known) return null;
   const { authority, assumption } = known;
   const admitted = { authority, uploading: null };

@@ -183,7 +183,7 @@ async function readableHolders(call: ContentCall, digest: Digest): Promise<Repos
   const holders = await repositoriesHolding(call.env, digest, HOLDERS_MAX);
   if (holders.length === 0) return [];
   const { authority } = withAuthority(call);
-  const said = await pullsSaid(call.env, authority.principals, holders);
+  const said = await pullsSaid(call.env, authority, holders);
   const judge = judgeOf(authority, 'pull');
   return holders.filter((name) => judge(name, said.get(name)));
 }

@@ -27,6 +27,8 @@ export interface Call {
 export interface Arrival extends Omit<Call, 'authority' | 'address'> {
   /** Returns the client's IPv4 address or IPv6 network, or `null` if it is not known. */
   network: () => string | null;
+  /** Returns the client's address, or `null` if it is not known. Conditions of statements name it. */
+  clientAddress: () => string | null;
   /**
    * `docker` is a client of the distribution protocol, which logs in once. `api` is a client that sends a key with each
    * request. Messages depend on it.

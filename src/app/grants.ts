@@ -53,15 +53,24 @@ function grantOf(principal: string, statements: Statements): Grant {
   return { principal, allows, denies, preset: (found?.[0] as Preset | undefined) ?? null };
 }
 
-/** Returns the grants in a repository's policy, by principal, in the order of the statements. */
+/**
+ * Returns the grants in a repository's policy, by principal, in the order of the statements. Statements with conditions or
+ * exceptions are left out.
+ */
 export function grantsIn(statements: readonly ShownStatement[]): Grant[] {
-  const principals = [...new Set(statements.flatMap(({ principals: named = [] }) => named))];
+  const plain = statements.filter((statement) => !isConditional(statement));
+  const principals = [...new Set(plain.flatMap(({ principals: named = [] }) => named))];
   return principals.map((principal) =>
     grantOf(
       principal,
-      statements.filter(({ principals: named }) => named?.includes(principal)),
+      plain.filter(({ principals: named }) => named?.includes(principal)),
     ),
   );
+}
+
+/** True if a statement has conditions or exceptions, so that it does not always apply to the principals that it names. */
+export function isConditional({ conditions, except }: ShownStatement): boolean {
+  return (conditions ?? except) !== undefined;
 }
 
 /**
@@ -117,7 +126,7 @@ export function withPreset(
 /** Adds the principal to an equal statement if there is one, otherwise adds a statement. */
 function added(statements: readonly ShownStatement[], principal: string, wanted: ShownStatement): ShownStatement[] {
   const text = ({ effect, actions, tags }: ShownStatement) => JSON.stringify([effect, [...actions].sort(), tags ?? null]);
-  const equal = statements.find((one) => text(one) === text(wanted));
+  const equal = statements.find((one) => !isConditional(one) && text(one) === text(wanted));
   if (!equal) return [...statements, { ...wanted, principals: [principal] }];
   return statements.map((one) => (one === equal ? { ...one, principals: [...(one.principals ?? []), principal] } : one));
 }

@@ -16,7 +16,7 @@ import {
 import { changeKey as changeRow, rotateKey as replaceKey } from '../auth/people/key-changes.ts';
 import { getRobot } from '../auth/people/robots.ts';
 import { isNarrowed, isUnscopedUser } from '../auth/policy.ts';
-import { pushWithoutPull } from '../auth/rights/policy-names.ts';
+import { pushWithoutPull } from '../auth/rights/mistakes.ts';
 import {
   type KeyChange,
   type KeyRevocation,

@@ -2,7 +2,7 @@
  * Operations for administrators: garbage collection, the scrub job, the consistency check (`fsck`), and the budget of
  * background jobs.
  */
-import { deleteTrashedPolicies } from '../auth/rights/policies.ts';
+import { deleteTrashedPolicies } from '../auth/rights/trashed-policies.ts';
 import { type Cost, type Day, dayOf, leftFor, NO_COST, today, totalOf, usedUp } from '../background/budget.ts';
 import { runCounted } from '../background/jobs.ts';
 import { findingsCursor } from '../contract/maintenance.ts';

@@ -5,8 +5,9 @@
 import type { Authority } from '../auth/authority.ts';
 import { isNarrowed } from '../auth/policy.ts';
 import { explainFor, explainOwn, whoCanGrant } from '../auth/rights/explain.ts';
+import { pushWithoutPull } from '../auth/rights/mistakes.ts';
 import { policyIn, queryPolicy, visibilityChange, savePolicy as writePolicy } from '../auth/rights/policies.ts';
-import { pushWithoutPull, withShownPrincipals } from '../auth/rights/policy-names.ts';
+import { withShownPrincipals } from '../auth/rights/policy-names.ts';
 import { previewPolicy as compare, type Difference } from '../auth/rights/policy-preview.ts';
 import type { Sourced, Statement } from '../auth/statement.ts';
 import { reachOf } from '../auth/visibility.ts';
@@ -27,6 +28,8 @@ import { shownStatement, storedStatement } from './statements.ts';
 
 export interface Policy {
   statements: ShownStatement[];
+  /** The policy as a client of the ECR API sent it; `null` if it was saved in another way. */
+  text: string | null;
   /** Likely mistakes in the statements, as text for users. */
   warnings: string[];
   version: number;
@@ -38,12 +41,12 @@ const PREVIEW_MAX = 100;
 /** @param subject the owner of the policy: `user:alice`, `team:acme/dev`, `robot:acme/ci` or `repository:acme/api` */
 export async function getPolicy(call: Call, subject: string): Promise<Policy> {
   requireMayEdit(call, subject);
-  const { statements, warnings, version } = await read(call, subject, null);
-  return shown(call, subject, { statements, warnings, version });
+  return shown(call, subject, await read(call, subject, null));
 }
 
 /**
  * Replaces a policy.
+ * @param text the text that the statements were parsed from, if a client expects it back
  * @param ifVersion the version that the policy must have. 0 means that none was ever saved; `null` means any version
  * @throws request-invalid if the policy exceeds its limits, or if a policy of a team or robot names repositories outside its
  * organization; version-mismatch
@@ -53,14 +56,15 @@ export async function savePolicy(
   subject: string,
   sent: readonly SentStatement[],
   ifVersion: number | null,
+  text: string | null = null,
 ): Promise<Policy> {
   const by = requireMayEdit(call, subject);
   const statements = statementsOf(subject, sent);
   const batch = newBatch(call.env);
-  const saved = writePolicy(batch, call.env, { subject, statements }, { ifVersion, by, asker: call.authority });
+  const saved = writePolicy(batch, call.env, { subject, statements, text }, { ifVersion, by, asker: call.authority });
   requireRepositoryOf(batch, subject);
   const { version, warnings } = policyIn(await batch.commit(), saved);
-  return shown(call, subject, { statements, warnings, version });
+  return shown(call, subject, { statements, warnings, version, text });
 }
 
 /** Validates statements and converts them to the stored form. @throws request-invalid if they are not valid */
@@ -152,9 +156,11 @@ async function read(call: Call, subject: string, planned: readonly Statement[] |
 async function shown(
   call: Call,
   subject: string,
-  { statements, warnings, version }: { statements: readonly Statement[]; warnings: readonly string[]; version: number },
+  policy: { statements: readonly Statement[]; warnings: readonly string[]; version: number; text: string | null },
 ): Promise<Policy> {
+  const { statements, warnings, version, text } = policy;
   return {
+    text,
     statements: statements.map(shownStatement),
     warnings: [...warnings, ...(await mistakesIn(call, subject, statements))],
     version,
@@ -163,7 +169,12 @@ async function shown(
 
 async function mistakesIn(call: Call, subject: string, statements: readonly Statement[]): Promise<string[]> {
   const whose = subject.startsWith('repository:') ? 'repository' : 'identity';
-  return [...pushWithoutPull(statements.map(withShownPrincipals), whose), ...(await bareNames(call, statements))];
+  const conditional = statements.filter(({ conditions }) => conditions !== undefined).length;
+  return [
+    ...pushWithoutPull(statements.map(withShownPrincipals), whose),
+    ...(conditional > 0 ? [`comparisons leave out the conditions of ${conditional} of these statements`] : []),
+    ...(await bareNames(call, statements)),
+  ];
 }
 
 interface AccessQuestion {

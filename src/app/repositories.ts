@@ -1,13 +1,7 @@
 /** Repositories: read, create, change and delete them. */
 
-import {
-  getPolicy,
-  isPublic,
-  trashPolicy,
-  visibilityChange,
-  writeFirstPolicy,
-  writeVisibility,
-} from '../auth/rights/policies.ts';
+import { getPolicy, isPublic, visibilityChange, writeFirstPolicy, writeVisibility } from '../auth/rights/policies.ts';
+import { trashPolicy } from '../auth/rights/trashed-policies.ts';
 import { labelChange } from '../contract/labels.ts';
 import { repositoryChange } from '../contract/repositories.ts';
 import { valid } from '../contract/valid.ts';

@@ -199,7 +199,7 @@ async function candidatesAfter(
   const named = new Set(naming);
   const said = await pullsSaid(
     env,
-    authority.principals,
+    authority,
     candidates.filter((name) => named.has(name)),
   );
   return { candidates, said, horizon };

@@ -15,7 +15,9 @@ export function storedStatement(sent: SentStatement): Statement {
     actions: actionsIn(actions),
     repositories: 'repositories' in sent ? sent.repositories : [],
     ...('principals' in sent ? { principals: sent.principals } : {}),
+    ...('except' in sent && sent.except ? { except: sent.except } : {}),
     ...(tags ? { tags } : {}),
+    ...('conditions' in sent && sent.conditions ? { conditions: sent.conditions } : {}),
   };
 }
 
@@ -23,12 +25,15 @@ export function storedStatement(sent: SentStatement): Statement {
  * Returns a stored statement in the form of the management API. The principals are as they were sent; the stored form marks
  * those that did not exist when the statement was saved.
  */
-export function shownStatement({ effect, actions, repositories, principals, tags }: Statement): ShownStatement {
+export function shownStatement(statement: Statement): ShownStatement {
+  const { effect, actions, repositories, principals, except, tags, conditions } = statement;
   return {
     effect,
     actions: [...actions],
     ...(repositories.length > 0 ? { repositories: [...repositories] } : {}),
     ...(principals ? { principals: principals.map(shownPrincipal) } : {}),
+    ...(except ? { except: except.map(shownPrincipal) } : {}),
     ...(tags ? { tags: [...tags] } : {}),
+    ...(conditions ? { conditions: conditions.map((one) => ({ ...one, values: [...one.values] })) } : {}),
   };
 }

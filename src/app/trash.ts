@@ -1,6 +1,6 @@
 /** The trash, which keeps deleted tags, manifests and repositories for a retention time: list, restore and purge them. */
 import type { Authority } from '../auth/authority.ts';
-import { restorePolicy } from '../auth/rights/policies.ts';
+import { restorePolicy } from '../auth/rights/trashed-policies.ts';
 import { common, judgeOf, reachOf, repositoryPatterns } from '../auth/visibility.ts';
 import { newBatch } from '../events/batch.ts';
 import type { Actor } from '../events/event.ts';

@@ -6,7 +6,7 @@
 import type { RuleStatement } from '../auth/outside/oidc.ts';
 import { getRule, listRules, putRule, deleteRule as removeRule, type StoredRule } from '../auth/outside/trust-rules.ts';
 import { getOrganization } from '../auth/people/organizations.ts';
-import { pushWithoutPull } from '../auth/rights/policy-names.ts';
+import { pushWithoutPull } from '../auth/rights/mistakes.ts';
 import { actionsIn } from '../contract/statements.ts';
 import { type NewTrustRule, newTrustRule } from '../contract/trust-rules.ts';
 import { valid } from '../contract/valid.ts';

@@ -5,6 +5,7 @@
 
 import { ACTIONS } from '../vocabulary/actions.ts';
 import { EVERYONE, loginNameOf, nameOf, organizationOf } from '../vocabulary/names.ts';
+import type { Circumstances } from './conditions.ts';
 import type { Credential, CredentialOrigin, OutsideLogin } from './credential.ts';
 import type { LoadedRights } from './loaded-rights.ts';
 import type { Sourced, Statement } from './statement.ts';
@@ -30,6 +31,8 @@ export interface Authority {
   belongsTo: string[];
   /** The kind of the caller's credential. `session` means a signed-in browser, and `login` any other token of this registry. */
   credentialKind: 'none' | 'password' | 'key' | 'session' | 'login' | 'ci';
+  /** The circumstances of the caller's request; absent for a question about somebody. */
+  circumstances?: Circumstances;
   /**
    * What a token that is issued to this caller must store as its origin, and when it must expire at the latest, in seconds
    * since the epoch (`null` if it need not).

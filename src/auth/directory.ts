@@ -5,7 +5,8 @@
 import { type Assumption, type Database, type JoinedReads, newBatch } from '../events/batch.ts';
 import { prepare } from '../events/sql.ts';
 import { confusableSkeleton, nameOf, namespaceOf, organizationOf } from '../vocabulary/names.ts';
-import { type LoadedRights, NOTHING_LOADED, type RightsRow as Row } from './loaded-rights.ts';
+import type { Circumstances } from './conditions.ts';
+import { inCircumstances, type LoadedRights, NOTHING_LOADED, type RightsRow as Row } from './loaded-rights.ts';
 import { recallRights, rememberRights } from './remembered-rights.ts';
 import type { Statement } from './statement.ts';
 
@@ -103,8 +104,9 @@ type SubjectData = Pick<LoadedRights, 'account' | 'key' | 'members' | 'login'> &
 };
 
 /**
- * Loads the rights of subjects. Takes one D1 call, or two if teams have long policies. @param joined reads of other modules
- * that become part of the first call
+ * Loads the rights of subjects. Takes one D1 call, or two if teams have long policies.
+ * @param joined reads of other modules that become part of the first call
+ * @param circumstances those of the request, if the subject is its caller. Statements whose conditions do not hold are left out
  */
 export async function loadSubjects(
   env: Database,
@@ -112,6 +114,7 @@ export async function loadSubjects(
   repositories: readonly string[],
   { key, login }: CredentialIds,
   joined: JoinedReads | null = null,
+  circumstances: Circumstances | null = null,
 ): Promise<LoadedRights[]> {
   const share = Math.min(subjects.length, SUBJECTS_READ);
   // For several subjects no team's policy is read with the team. `readTeams` reads each policy only once, although several
@@ -137,7 +140,7 @@ export async function loadSubjects(
   if (loaded?.account && sql === LOAD && !teams.some(isLong)) {
     rememberRights(env, { subject: loaded.account.subject, key, login, repositories }, { rows: results, loaded });
   }
-  return all;
+  return all.map((one) => inCircumstances(one, circumstances));
 }
 
 /** True if the policy of the team takes a second statement. */

@@ -1,4 +1,5 @@
 /** The rows that decide what a caller may do, as `directory.ts` loads them. */
+import { applies, type Circumstances } from './conditions.ts';
 import type { Statement } from './statement.ts';
 
 /** A row of the statement that loads rights. */
@@ -41,3 +42,18 @@ export const NOTHING_LOADED: LoadedRights = {
   unread: [],
   login: null,
 };
+
+/**
+ * Leaves out the statements whose conditions do not hold.
+ * @param circumstances `null` for a question that belongs to no request of the account
+ */
+export function inCircumstances(loaded: LoadedRights, circumstances: Circumstances | null): LoadedRights {
+  const isConditional = loaded.policies.some(({ statements }) => statements.some(({ conditions }) => conditions !== undefined));
+  if (!isConditional) return loaded;
+  const subject = loaded.account?.subject ?? '';
+  const policies = loaded.policies.map((policy) => ({
+    ...policy,
+    statements: policy.statements.filter((one) => applies(one, circumstances, subject)),
+  }));
+  return { ...loaded, policies };
+}

@@ -11,6 +11,8 @@ export interface TokenContext {
 /** A token context with network access, which is needed to fetch the keys of outside issuers. */
 export interface Runtime extends TokenContext {
   fetch: typeof fetch;
+  /** Returns the address of the client, for conditions of statements; `null` if it is not known. */
+  clientAddress?: () => string | null;
   /** True if issuers may use plain http. */
   insecureIssuers: boolean;
 }

@@ -5,8 +5,10 @@
  */
 import { matchesOne, patternList } from '../oci/pattern.ts';
 import type { RepositoryAction } from '../vocabulary/actions.ts';
+import type { Condition } from '../vocabulary/conditions.ts';
 import { PATTERNS_MAX, POLICY_MAX_BYTES, STATEMENTS_MAX } from '../vocabulary/limits.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
+import { conditionError } from './conditions.ts';
 
 export interface Statement {
   effect: 'allow' | 'deny';
@@ -17,6 +19,13 @@ export interface Statement {
    * The principals to whom a statement in the policy of a repository applies. Absent in the policy of a user, team or robot.
    */
   principals?: readonly string[];
+  /**
+   * The principals to whom the statement does not apply, although `principals` names everyone. Only a statement that denies has
+   * this, in the policy of a repository.
+   */
+  except?: readonly string[];
+  /** The statement applies to a request only if all of these hold. `conditions.ts` leaves out the others before a decision. */
+  conditions?: readonly Condition[];
   /** Patterns of tags. If absent, the statement applies to every tag and to content without a tag. */
   tags?: readonly string[];
 }
@@ -101,10 +110,19 @@ function firstOf(matched: Sourced[], effect: Statement['effect']): Sourced | und
   return first;
 }
 
-function concerns({ actions, repositories, principals }: Statement, question: Omit<Question, 'tag'>): boolean {
+function concerns(statement: Statement, question: Omit<Question, 'tag'>): boolean {
+  const { actions, repositories } = statement;
   return (
-    actions.includes(question.action) && isAbout(repositories, question.repository) && names(principals, question.principals)
+    actions.includes(question.action) && isAbout(repositories, question.repository) && appliesTo(statement, question.principals)
   );
+}
+
+/** True if a statement applies to a caller who has the principals in `asking`. */
+export function appliesTo(
+  { principals, except }: Pick<Statement, 'principals' | 'except'>,
+  asking: readonly string[],
+): boolean {
+  return names(principals, asking) && (except === undefined || !names(except, asking));
 }
 
 /** Returns true if at least one of the patterns matches the repository. */
@@ -114,8 +132,8 @@ export function isAbout(patterns: readonly string[], repository: string): boolea
 
 const sets = new WeakMap<readonly string[], ReadonlySet<string>>();
 
-/** Returns true if a statement for `principals` applies to a caller with the principals `asking`. */
-export function names(principals: readonly string[] | undefined, asking: readonly string[]): boolean {
+/** True if one of `principals` is in `asking`, or if there is no list of principals. */
+function names(principals: readonly string[] | undefined, asking: readonly string[]): boolean {
   if (principals === undefined) return true;
   const known = sets.get(asking) ?? new Set(asking);
   sets.set(asking, known);
@@ -143,11 +161,13 @@ const PRINCIPALS_MAX = 200;
  */
 export function checkStatements(statements: readonly Statement[], what = 'a policy'): void {
   refuseOver(statements.length, STATEMENTS_MAX, 'statements', what);
-  statements.forEach(({ repositories, tags = [], principals = [] }, n) => {
-    for (const [name, list] of Object.entries({ repositories, tags, principals })) {
+  statements.forEach(({ repositories, tags = [], principals = [], except = [] }, n) => {
+    for (const [name, list] of Object.entries({ repositories, tags, principals, except })) {
       refuseOver(list.length, PATTERNS_MAX, `${name} in one statement`, what, ` (statement ${n + 1})`);
     }
   });
+  for (const error of statements.flatMap(({ conditions = [] }) => conditions.map(conditionError)))
+    if (error !== null) throw new Refusal('request-invalid', { message: `${error}. Nothing was saved` });
   refuseOver(new Set(statements.flatMap(({ principals = [] }) => principals)).size, PRINCIPALS_MAX, 'principals in all', what);
   refuseOver(statementBytes(statements), POLICY_MAX_BYTES, 'bytes as JSON', what);
 }

@@ -8,8 +8,9 @@ import { patternList } from '../oci/pattern.ts';
 import type { RepositoryAction } from '../vocabulary/actions.ts';
 import { EVERYONE } from '../vocabulary/names.ts';
 import type { Authority } from './authority.ts';
+import { applies } from './conditions.ts';
 import { allows, COMPARISONS_MAX } from './policy.ts';
-import type { Sourced } from './statement.ts';
+import { appliesTo, type Sourced, type Statement } from './statement.ts';
 
 /**
  * A set of repository names: all names that begin with one of the prefixes, and the single names. The prefix '' stands for all
@@ -157,21 +158,21 @@ function sourced(repository: string, action: RepositoryAction, said: Said | unde
   }));
 }
 
-/** The bits of the column `policy_principals.pull`. */
+/** The bits of the column `policy_principals.pull`. `DEPENDS`: conditions or exceptions decide, so the policy is read. */
 const ALLOWS = 1;
 export const DENIES = 2;
+export const DEPENDS = 4;
 
 /**
  * Returns an SQL expression: the bit for one statement (JSON). The actions are words of a closed list, so a text search finds
  * them.
  */
 const bitOf = (statement: string) =>
-  `iif(instr(${statement} -> 'actions', '"pull"') > 0, iif(${statement} ->> 'effect' = 'deny', ${DENIES}, ${ALLOWS}), 0)`;
+  `iif(instr(${statement} -> 'actions', '"pull"') > 0, iif(coalesce(${statement} -> 'conditions', ${statement} -> 'except')
+    IS NOT NULL, ${DEPENDS}, iif(${statement} ->> 'effect' = 'deny', ${DENIES}, ${ALLOWS})), 0)`;
 
-/**
- * SQL expression: `ALLOWS`, `DENIES` or both, depending on what the statements `s.value` in a group of rows say about pulling.
- */
-export const PULL_BITS = `max(${bitOf('s.value')} & ${ALLOWS}) + max(${bitOf('s.value')} & ${DENIES})`;
+/** SQL: the bits that together say what the statements `s.value` in a group of rows say about pulling. */
+export const PULL_BITS = [ALLOWS, DENIES, DEPENDS].map((bit) => `max(${bitOf('s.value')} & ${bit})`).join(' + ');
 
 /**
  * SQL expression: the bits of an index row. A row that an earlier version of the registry wrote has no bits; they are then
@@ -188,9 +189,10 @@ const PULL = `coalesce(n.pull, (SELECT iif(json_array_length(q.statements) = 1, 
  */
 export async function pullsSaid(
   env: Pick<Database, 'DB'>,
-  principals: readonly string[],
+  asker: Pick<Authority, 'principals' | 'circumstances' | 'subject'>,
   repositories: readonly string[],
 ): Promise<Map<string, Said>> {
+  const { principals } = asker;
   const { results } = await prepare(
     env,
     `SELECT n.repository, n.principal, ${PULL} AS pull FROM policy_principals n
@@ -199,6 +201,9 @@ export async function pullsSaid(
     { principals, repositories },
   ).all<{ repository: string; principal: string; pull: number }>();
   const said = new Map<string, Said>();
+  const depending = results.filter(({ pull }) => (pull & DEPENDS) !== 0).map(({ repository }) => repository);
+  for (const [repository, statements] of await dependingPolicies(env, [...new Set(depending)]))
+    said.set(repository, saidIn(statements, asker));
   for (const { repository, principal, pull } of results) {
     const before = said.get(repository);
     said.set(repository, {
@@ -210,9 +215,50 @@ export async function pullsSaid(
   return said;
 }
 
-/** Returns the repositories in the list from which everybody may pull. */
+/** The maximum number of bytes of the policies that are read because the index cannot say what they allow. */
+const DEPENDING_MAX_BYTES = 512 * 1024;
+
+/** Reads policies. The result has `null` for a policy that does not fit into the limit: it might deny anything. */
+async function dependingPolicies(
+  env: Pick<Database, 'DB'>,
+  repositories: readonly string[],
+): Promise<Map<string, Statement[] | null>> {
+  if (repositories.length === 0) return new Map();
+  const { results } = await prepare(
+    env,
+    `SELECT substr(subject, 12) AS repository, iif(sum(octet_length(statements)) OVER (ORDER BY subject)
+       <= ${DEPENDING_MAX_BYTES}, statements, NULL) AS statements
+     FROM policies WHERE subject IN (SELECT 'repository:' || value FROM json_each(:repositories))`,
+    { repositories },
+  ).all<{ repository: string; statements: string | null }>();
+  return new Map(
+    results.map(({ repository, statements }) => [
+      repository,
+      statements === null ? null : (JSON.parse(statements) as Statement[]),
+    ]),
+  );
+}
+
+/** What the statements with conditions or exceptions say about a caller. The index has the others. */
+function saidIn(
+  statements: readonly Statement[] | null,
+  { principals, circumstances, subject }: Pick<Authority, 'principals' | 'circumstances' | 'subject'>,
+): Said {
+  if (statements === null) return { allows: false, denies: true, isPublic: false };
+  const applying = statements.filter(
+    (one) =>
+      (one.conditions ?? one.except) !== undefined &&
+      one.actions.includes('pull') &&
+      appliesTo(one, principals) &&
+      applies(one, circumstances ?? null, subject),
+  );
+  const says = (effect: Statement['effect']) => applying.some((one) => one.effect === effect);
+  return { allows: says('allow'), denies: says('deny'), isPublic: false };
+}
+
+/** Returns those of the repositories that everybody may pull. */
 export async function publicAmong(env: Pick<Database, 'DB'>, repositories: readonly string[]): Promise<Set<string>> {
-  const said = await pullsSaid(env, [EVERYONE], repositories);
+  const said = await pullsSaid(env, { principals: [EVERYONE], subject: '' }, repositories);
   return new Set([...said].filter(([, { isPublic }]) => isPublic).map(([repository]) => repository));
 }
 

@@ -1,7 +1,7 @@
 /** Schemas of access keys in the management API. */
 import * as z from 'zod';
 import { PAGE_QUERY } from './pages.ts';
-import { identityStatements } from './statements.ts';
+import { limitStatements } from './statements.ts';
 
 /** The default and the maximum number of seconds for which a replaced key remains valid. */
 const OVERLAP_DEFAULT = 24 * 60 * 60;
@@ -16,7 +16,7 @@ const keyName = z
   .describe('What the key is for');
 
 const keyStatements = z
-  .optional(z.nullable(identityStatements))
+  .optional(z.nullable(limitStatements))
   .describe('Limits the key: it may do what both its owner and these statements allow. `null`: no limit');
 
 /** The maximum depends on settings, so the operation checks it. `minimum` is only for the documentation. */

@@ -8,13 +8,18 @@ import type { AppEnv, RequestContext } from './context.ts';
 const UNKNOWN = 'unknown';
 
 /**
- * Returns the network of the client. On Cloudflare, the address comes from a header that Cloudflare itself writes. Under `npm
- * start`, it comes from the socket and not from that header, because the client could have written the header.
+ * Returns the address of the client; `null` if it is not known. On Cloudflare, it comes from a header that Cloudflare itself
+ * writes. Under `npm start`, it comes from the socket and not from that header, because the client could have written it.
  */
-export function networkOf(c: RequestContext): string {
-  if (c.env.ADDRESS_FROM !== 'socket') return networkIn(c.req.header('cf-connecting-ip') ?? '');
+export function addressOf(c: RequestContext): string | null {
+  if (c.env.ADDRESS_FROM !== 'socket') return c.req.header('cf-connecting-ip') || null;
   const { clientIp } = (c.req.raw.cf ?? {}) as { clientIp?: unknown };
-  return networkIn(typeof clientIp === 'string' ? withoutPort(clientIp) : '');
+  return typeof clientIp === 'string' ? withoutPort(clientIp) || null : null;
+}
+
+/** The network of the client. */
+export function networkOf(c: RequestContext): string {
+  return networkIn(addressOf(c) ?? '');
 }
 
 /** Removes the port from `192.0.2.1:5000` or `[2001:db8::1]:5000`. */

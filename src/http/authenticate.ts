@@ -4,7 +4,7 @@ import { identify, type SentCredential, wrongCredentials } from '../app/authenti
 import { type Arrival, INTERNET } from '../app/call.ts';
 import { REASONS } from '../vocabulary/reasons.ts';
 import type { Refusal } from '../vocabulary/refusal.ts';
-import { recordedNetworkOf } from './address.ts';
+import { addressOf, recordedNetworkOf } from './address.ts';
 import { type AppEnv, baseOf, hostOf, originOf, type RequestContext } from './context.ts';
 import { guess } from './limits.ts';
 
@@ -13,6 +13,7 @@ export function arrivalOf(c: RequestContext): Arrival {
   return {
     ...baseOf(c),
     network: () => recordedNetworkOf(c),
+    clientAddress: () => addressOf(c),
     client: c.req.path.startsWith('/api') ? 'api' : 'docker',
     fetch: INTERNET.fetch,
     requestId: c.get('requestId'),

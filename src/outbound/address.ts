@@ -119,6 +119,19 @@ function kindOf(hostname: string): string | null {
   return kind === 'IPv4-mapped' ? `${kind} ${kindIn(IPV4, bits.slice(96))}`.trim() : kind;
 }
 
+/**
+ * Returns an IP address as a string of 32 or 128 bits; `null` if the text is none. An IPv4 address that is mapped into IPv6 has
+ * the 32 bits of the IPv4 address.
+ */
+export function addressBits(text: string): string | null {
+  if (/^\d{1,3}(?:\.\d{1,3}){3}$/.test(text))
+    return text.split('.').every((part) => Number(part) <= 255) ? bitsOf4(text) : null;
+  const host = URL.parse(`http://[${text.replace(/%.*$/, '')}]`)?.hostname.slice(1, -1);
+  if (host === undefined) return null;
+  const bits = bitsOf6(host);
+  return kindIn(IPV6, bits) === 'IPv4-mapped' ? bits.slice(96) : bits;
+}
+
 function kindIn(table: readonly Range[], bits: string): string {
   return table.find(([prefix]) => bits.startsWith(prefix))?.[1] ?? '';
 }

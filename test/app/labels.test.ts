@@ -74,7 +74,14 @@ test('somebody who may create a repository but not administer it creates it with
 });
 
 test('a request without a signature has no signer', async () => {
-  const call = { ...(await callAs(world, null)), network: () => null, client: 'api' as const, fetch, requestId: '' };
+  const call = {
+    ...(await callAs(world, null)),
+    network: () => null,
+    clientAddress: () => null,
+    client: 'api' as const,
+    fetch,
+    requestId: '',
+  };
   const request = { method: 'POST', headers: new Map(), body: new Uint8Array() };
   expect(await credentialOfSignature(call, request)).toEqual({ problem: 'missing' });
   await expect(registryNumber(world.env)).rejects.toThrow('no registry has claimed this database');

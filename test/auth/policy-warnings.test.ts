@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { pushWithoutPull } from '../../src/auth/rights/policy-names.ts';
+import { pushWithoutPull } from '../../src/auth/rights/mistakes.ts';
 import type { Statement } from '../../src/auth/statement.ts';
 import type { RepositoryAction } from '../../src/vocabulary/actions.ts';
 

@@ -60,8 +60,8 @@ test('a row of an earlier version gives the same answer, because the policy itse
   const names = ['acme/api', 'acme/one', 'acme/none'];
   const ask = () =>
     Promise.all([
-      ...Object.keys(SAID).map((principal) => pullsSaid(world.env, [principal], names)),
-      pullsSaid(world.env, Object.keys(SAID), names),
+      ...Object.keys(SAID).map((principal) => pullsSaid(world.env, { principals: [principal], subject: '' }, names)),
+      pullsSaid(world.env, { principals: Object.keys(SAID), subject: '' }, names),
       publicAmong(world.env, names),
     ]);
   const written = await ask();

@@ -11,8 +11,8 @@ import { nameOf, organizationOf } from '../../vocabulary/names.ts';
 import { type Particulars, Refusal } from '../../vocabulary/refusal.ts';
 import type { Authority } from '../authority.ts';
 import { allows } from '../policy.ts';
-import { namedInTrash } from '../rights/policies.ts';
 import { listOfGrants } from '../rights/policy-names.ts';
+import { namedInTrash } from '../rights/trashed-policies.ts';
 import { requireRoomInOrganization, requireTeamMemberRoom } from '../team-limits.ts';
 import {
   allOf,

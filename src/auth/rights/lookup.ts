@@ -7,9 +7,10 @@ import type { Assumption, Database, JoinedReads } from '../../events/batch.ts';
 import { isAboutRepository, organizationAbout } from '../../events/event.ts';
 import { EVERYONE } from '../../vocabulary/names.ts';
 import { type Authority, anonymous, fromAccount, onIdentity, statementsOnRepositories, unreadDenials } from '../authority.ts';
+import type { Circumstances } from '../conditions.ts';
 import type { Credential } from '../credential.ts';
 import { BOOTSTRAP, createBootstrapAdministrator, knownRights, loadSubjects } from '../directory.ts';
-import { type LoadedRights, NOTHING_LOADED } from '../loaded-rights.ts';
+import { inCircumstances, type LoadedRights, NOTHING_LOADED } from '../loaded-rights.ts';
 import { authorityOfJob, authorityOfOutside, fromTrustRules, widestStatements } from '../outside/jobs.ts';
 import { findRule } from '../outside/trust-rules.ts';
 import { allows, isUnscopedUser } from '../policy.ts';
@@ -31,12 +32,34 @@ export async function loadAuthority(
   joined: JoinedReads | null = null,
 ): Promise<Authority | null> {
   if (credential === null && repositories.length === 0 && joined === null) return anonymous(NOTHING_LOADED);
-  const load = () => loadOrBegin(env, credential, repositories, joined);
+  const circumstances = circumstancesOf(runtime);
+  const load = () => loadOrBegin(env, credential, { repositories, joined, circumstances });
+  const authority = await authorityBy(env, credential, repositories, runtime, load);
+  return authority && { ...authority, circumstances };
+}
+
+async function authorityBy(
+  env: Database,
+  credential: Credential | null,
+  repositories: readonly string[],
+  runtime: Runtime,
+  load: () => Promise<LoadedRights>,
+): Promise<Authority | null> {
   if (credential === null) return anonymous(await load());
   if (credential.kind === 'outside') return authorityOfOutside(env, credential, repositories, runtime, load);
   const job = credential.kind === 'token' ? credential.credentialOrigin.job : undefined;
   if (credential.kind === 'token' && job) return authorityOfJob(env, credential, job, repositories, runtime, load);
   return fromAccount(credential, await load());
+}
+
+function circumstancesOf({ clientAddress, now }: Pick<Runtime, 'clientAddress' | 'now'>): Circumstances {
+  return { address: clientAddress ?? (() => null), now };
+}
+
+interface Load {
+  repositories: readonly string[];
+  joined: JoinedReads | null;
+  circumstances: Circumstances;
 }
 
 /**
@@ -48,25 +71,26 @@ export function rememberedAuthority(
   env: Database,
   credential: Credential | null,
   repositories: readonly string[],
+  runtime: Pick<Runtime, 'clientAddress' | 'now'>,
 ): { authority: Authority; assumption: Assumption } | null {
   if (credential?.kind !== 'token' || !credential.access || credential.credentialOrigin.job) return null;
   const { subject, credentialOrigin } = credential;
   const known = knownRights(env, subject, repositories, { key: credentialOrigin.key ?? null, login: null });
-  const authority = known && fromAccount(credential, known.loaded);
-  return authority && { authority, assumption: known.assumption };
+  const circumstances = circumstancesOf(runtime);
+  const authority = known && fromAccount(credential, inCircumstances(known.loaded, circumstances));
+  return authority && { authority: { ...authority, circumstances }, assumption: known.assumption };
 }
 
 async function loadOne(
   env: Database,
   credential: Credential | null,
-  repositories: readonly string[],
-  joined: JoinedReads | null,
+  { repositories, joined, circumstances }: Load,
 ): Promise<LoadedRights> {
   const token = credential?.kind === 'token' ? credential : null;
   const subject = credential?.kind === 'password' ? BOOTSTRAP : (token?.subject ?? null);
   const key = credential?.kind === 'key' ? credential.key : (token?.credentialOrigin.key ?? null);
   const login = token?.login?.id ?? null;
-  const [loaded] = await loadSubjects(env, [subject], repositories, { key, login }, joined);
+  const [loaded] = await loadSubjects(env, [subject], repositories, { key, login }, joined, circumstances);
   return loaded ?? NOTHING_LOADED;
 }
 
@@ -118,16 +142,11 @@ export async function authorityOfGroup(env: Database, principal: string, reposit
 /**
  * Loads the rights of the caller. Creates the account of the first administrator when its password is used for the first time.
  */
-async function loadOrBegin(
-  env: Database,
-  credential: Credential | null,
-  repositories: readonly string[],
-  joined: JoinedReads | null,
-): Promise<LoadedRights> {
-  const loaded = await loadOne(env, credential, repositories, joined);
+async function loadOrBegin(env: Database, credential: Credential | null, load: Load): Promise<LoadedRights> {
+  const loaded = await loadOne(env, credential, load);
   if (credential?.kind !== 'password' || loaded.account) return loaded;
   await createBootstrapAdministrator(env);
-  return loadOne(env, credential, repositories, null);
+  return loadOne(env, credential, { ...load, joined: null });
 }
 
 /**

@@ -28,6 +28,8 @@ interface Policy {
   statements: Statement[];
   /** 0 if the policy was never saved. */
   version: number;
+  /** The policy as a client of the ECR API sent it; `null` if it was saved in another way. */
+  text: string | null;
 }
 
 /** The statement that allows everybody to pull. A repository is public only if its policy contains such a statement. */
@@ -37,8 +39,8 @@ export function isPublic(statements: readonly Statement[]): boolean {
   return statements.some(isPublicStatement);
 }
 
-function isPublicStatement({ effect, actions, principals }: Statement): boolean {
-  return effect === 'allow' && actions.includes('pull') && (principals?.includes(EVERYONE) ?? false);
+function isPublicStatement({ effect, actions, principals, conditions }: Statement): boolean {
+  return effect === 'allow' && actions.includes('pull') && !conditions && (principals?.includes(EVERYONE) ?? false);
 }
 
 /** Returns the statements with another visibility. Everything else that a public statement allows is kept. */
@@ -56,17 +58,19 @@ function withoutPublicPull(statement: Statement): Statement[] {
   ];
 }
 
-const SELECT_POLICY = 'SELECT statements, version FROM policies WHERE subject = :subject';
+const SELECT_POLICY = 'SELECT statements, version, text FROM policies WHERE subject = :subject';
 
 const VERSION = 'SELECT version FROM policies WHERE subject = :subject';
 
 interface Row {
   statements: string;
   version: number;
+  text: string | null;
 }
 
 function policyOf(row: Row | null): Policy {
-  return row ? { statements: JSON.parse(row.statements) as Statement[], version: row.version } : { statements: [], version: 0 };
+  if (!row) return { statements: [], version: 0, text: null };
+  return { ...row, statements: JSON.parse(row.statements) as Statement[] };
 }
 
 export async function getPolicy(env: Pick<Database, 'DB'>, subject: string): Promise<Policy> {
@@ -115,14 +119,14 @@ export function policyIn(results: Results, { policy, names, viewer }: PolicyRead
 export function savePolicy(
   batch: Batch,
   env: Database,
-  { subject, statements }: { subject: string; statements: readonly Statement[] },
+  { subject, statements, text = null }: { subject: string; statements: readonly Statement[]; text?: string | null },
   { ifVersion, by, asker }: { ifVersion: number | null; by: Actor; asker: Authority },
 ): PolicyRead {
   requireWithinOrganization(subject, statements);
   requireVersion(batch, VERSION, { subject }, ifVersion);
   if (subject.startsWith('team:')) requirePolicyRoom(batch, env, subject, statementBytes(statements));
   requireSubject(batch, subject);
-  writePolicy(batch, subject, statements, by);
+  writePolicy(batch, subject, statements, by, text);
   return readBack(batch, subject, viewerOf(asker), null);
 }
 
@@ -189,19 +193,25 @@ function recordPolicy(batch: Batch, subject: string, statements: readonly Statem
  * Adds statements to the batch that write the policy of `subject` and record the change. @throws request-invalid if the policy
  * exceeds its limits
  */
-function writePolicy(batch: Batch, subject: string, statements: readonly Statement[], by: Actor): void {
+function writePolicy(
+  batch: Batch,
+  subject: string,
+  statements: readonly Statement[],
+  by: Actor,
+  text: string | null = null,
+): void {
   recordPolicy(batch, subject, statements, by);
-  writeStatements(batch, subject, statements);
+  writeStatements(batch, subject, statements, text);
 }
 
-function writeStatements(batch: Batch, subject: string, statements: readonly Statement[]): void {
+function writeStatements(batch: Batch, subject: string, statements: readonly Statement[], text: string | null = null): void {
   checkStatements(statements.map(withShownPrincipals));
   const isOfRepository = subject.startsWith('repository:');
   batch.run(
-    `INSERT INTO policies (subject, statements) VALUES (:subject,
-      ${isOfRepository ? boundStatements(':statements') : ':statements'})
-     ON CONFLICT DO UPDATE SET statements = excluded.statements, version = version + 1`,
-    { subject, statements },
+    `INSERT INTO policies (subject, statements, text) VALUES (:subject,
+      ${isOfRepository ? boundStatements(':statements') : ':statements'}, :text)
+     ON CONFLICT DO UPDATE SET statements = excluded.statements, text = excluded.text, version = version + 1`,
+    { subject, statements, text },
   );
   if (isOfRepository) indexNames(batch, nameOf(subject));
 }
@@ -229,7 +239,7 @@ export function writeFirstPolicy(
 }
 
 /** The statements for the new visibility, and the version of the policy from which they were computed. */
-type VisibilityChange = Policy;
+type VisibilityChange = Pick<Policy, 'statements' | 'version'>;
 
 /**
  * Reads a policy and computes the statements for another visibility. @returns `null` if the repository already has this
@@ -252,48 +262,4 @@ export async function visibilityChange(
 export function writeVisibility(batch: Batch, subject: string, { statements, version }: VisibilityChange, by: Actor): void {
   batch.require('overtaken', `coalesce((${VERSION}), 0) = :version`, { subject, version });
   writePolicy(batch, subject, statements, by);
-}
-
-/** Returns the subject under which the policy of a repository in the trash is stored. No decision on a request reads it. */
-function trashed(entry: number): string {
-  return `trash:${entry}`;
-}
-
-/**
- * Adds statements to the batch that move the policy of a repository to the trash by changing its subject. @param entry the id
- * of the repository's trash entry
- */
-export function trashPolicy(batch: Batch, subject: string, entry: number): void {
-  batch.run('UPDATE policies SET subject = :trashed, repository = :repository WHERE subject = :subject', {
-    ...{ subject, trashed: trashed(entry), repository: nameOf(subject) },
-  });
-  batch.run('DELETE FROM policy_principals WHERE repository = :repository', { repository: nameOf(subject) });
-}
-
-/**
- * Returns an SQL condition: the policy of a repository in the trash names this principal. Until that policy is deleted, nobody
- * else may take the name.
- */
-export function namedInTrash(principal: string): string {
-  return `EXISTS (SELECT 1 FROM policies p, json_each(p.statements) s, json_each(s.value, '$.principals') n
-    WHERE p.subject >= 'trash:' AND p.subject < 'trash;' AND n.value = ${principal})`;
-}
-
-/**
- * Adds statements to the batch that restore the policy of a repository from the trash. The repository must have no other
- * policy.
- */
-export function restorePolicy(batch: Batch, subject: string, entry: number): void {
-  batch.run('UPDATE policies SET subject = :subject, repository = NULL WHERE subject = :trashed', {
-    subject,
-    trashed: trashed(entry),
-  });
-  indexNames(batch, nameOf(subject));
-}
-
-/** Adds a statement to the batch that deletes the policies of repositories that are purged from the trash. */
-export function deleteTrashedPolicies(batch: Batch, entries: readonly number[]): void {
-  batch.run('DELETE FROM policies WHERE subject IN (SELECT value FROM json_each(:subjects))', {
-    subjects: entries.map(trashed),
-  });
 }

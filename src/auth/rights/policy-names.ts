@@ -7,8 +7,8 @@
 import type { Batch, Database, Handle } from '../../events/batch.ts';
 import { prepare } from '../../events/sql.ts';
 import { EVERYONE, nameOf, organizationOf } from '../../vocabulary/names.ts';
-import { evaluate, type Sourced, type Statement } from '../statement.ts';
-import { DENIES, PULL_BITS } from '../visibility.ts';
+import type { Statement } from '../statement.ts';
+import { DENIES, DEPENDS, PULL_BITS } from '../visibility.ts';
 import { DELETED, type SubjectRange } from '../within.ts';
 
 const MARK = '?';
@@ -24,7 +24,13 @@ export function shownPrincipal(principal: string): string {
 }
 
 export function withShownPrincipals<T extends Statement>(statement: T): T {
-  return statement.principals ? { ...statement, principals: statement.principals.map(shownPrincipal) } : statement;
+  const { principals, except } = statement;
+  if (!principals) return statement;
+  return {
+    ...statement,
+    principals: principals.map(shownPrincipal),
+    ...(except ? { except: except.map(shownPrincipal) } : {}),
+  };
 }
 
 /** Returns an SQL expression: the statements (JSON) without marks. No other text in the statements may begin with the mark. */
@@ -38,16 +44,17 @@ const principalExists = (principal: string) => `(${principal} = '${EVERYONE}'
   OR EXISTS (SELECT 1 FROM teams WHERE subject = ${principal}))`;
 
 /**
- * Returns an SQL expression: the statements (JSON) with a mark at each name in allow statements that nobody has. An existing
- * mark is kept.
+ * Returns an SQL expression: the statements (JSON) with a mark at each name that nobody has: in allow statements, and in the
+ * exceptions of deny statements. An existing mark is kept.
  */
 export function boundStatements(statements: string): string {
   const bound = `iif(p.value LIKE '${MARK}%' OR ${principalExists('p.value')}, p.value, '${MARK}' || p.value)`;
-  return `(SELECT json_group_array(json(CASE WHEN s.value ->> 'effect' = 'allow'
-    AND json_type(s.value, '$.principals') = 'array'
-      THEN json_set(s.value, '$.principals', json((SELECT json_group_array(${bound})
-        FROM json_each(s.value, '$.principals') p)))
-      ELSE s.value END)) FROM json_each(${statements}) s)`;
+  const list = (field: string) =>
+    `json_set(s.value, '$.${field}', json((SELECT json_group_array(${bound}) FROM json_each(s.value, '$.${field}') p)))`;
+  return `(SELECT json_group_array(json(CASE
+    WHEN s.value ->> 'effect' = 'allow' AND json_type(s.value, '$.principals') = 'array' THEN ${list('principals')}
+    WHEN json_type(s.value, '$.except') = 'array' THEN ${list('except')}
+    ELSE s.value END)) FROM json_each(${statements}) s)`;
 }
 
 /**
@@ -98,6 +105,9 @@ const WITHOUT_GRANTS = `(SELECT json_group_array(json(CASE WHEN s.value ->> 'eff
   AND json_type(s.value, '$.principals') = 'array'
     THEN json_set(s.value, '$.principals', json((SELECT json_group_array(q.value) FROM json_each(s.value, '$.principals') q
       WHERE NOT (q.value >= :from AND q.value < :before))))
+  WHEN json_type(s.value, '$.except') = 'array'
+    THEN json_set(s.value, '$.except', json((SELECT json_group_array(q.value) FROM json_each(s.value, '$.except') q
+      WHERE NOT (q.value >= :from AND q.value < :before))))
     ELSE s.value END)) FROM json_each(statements) s
   WHERE s.value ->> 'effect' = 'deny' OR json_type(s.value, '$.principals') IS NOT 'array'
     OR EXISTS (SELECT 1 FROM json_each(s.value, '$.principals') q WHERE NOT (q.value >= :from AND q.value < :before)))`;
@@ -139,7 +149,7 @@ export function grantsIn(row: GrantsRow | null): Grants {
 export function removeGrants(batch: Batch, principals: SubjectRange, organization: string): void {
   const parameters = { ...principals, ...repositoriesOf(organization) };
   batch.run(
-    `UPDATE policies SET statements = ${WITHOUT_GRANTS}, version = version + 1
+    `UPDATE policies SET statements = ${WITHOUT_GRANTS}, version = version + 1, text = NULL
      WHERE subject IN (SELECT 'repository:' || repository FROM (${ALLOWING}))
        OR subject >= 'trash:' AND subject < 'trash;' AND repository >= :low AND repository < :high
          AND EXISTS (SELECT 1 FROM json_each(statements) s, json_each(s.value, '$.principals') q
@@ -154,7 +164,7 @@ export function removeGrants(batch: Batch, principals: SubjectRange, organizatio
     parameters,
   );
   // If a policy still names the principal afterwards, it only denies something.
-  batch.run(`UPDATE policy_principals SET pull = pull & ${DENIES} WHERE ${indexed}`, parameters);
+  batch.run(`UPDATE policy_principals SET pull = pull & ${DENIES | DEPENDS} WHERE ${indexed}`, parameters);
 }
 
 function repositoriesOf(organization: string): Record<'low' | 'high', string> {
@@ -249,50 +259,4 @@ function mayKnow({ administrator, subject, belongsTo, owns }: Asker, name: strin
   if (name.startsWith('user:')) return colleague;
   if (name.startsWith('organization:')) return belongsTo.includes(nameOf(name));
   return (name.startsWith('team:') ? belongsTo : owns).includes(organizationOf(name));
-}
-
-/** The maximum number of patterns or principals that are checked, and the maximum number in one warning. */
-const LOOKED_AT_MAX = 100;
-const SHOWN_MAX = 5;
-
-/** The text by which `*` is replaced to make a name that matches the pattern. */
-const ANYTHING = 'any-other';
-
-/**
- * Finds statements that allow push without pull. Clients such as docker request pull with every push, and check for existing
- * content before they send it, so they cannot push without the right to pull.
- * @param whose whose statements they are: `identity` for a user, team, robot or trust rule; `repository` for a repository,
- * whose statements name principals; `key` for a key, which is limited to its own statements
- */
-export function pushWithoutPull(statements: readonly Statement[], whose: 'identity' | 'repository' | 'key'): string[] {
-  const pushing = statements.filter(({ effect, actions }) => effect === 'allow' && actions.includes('push'));
-  const of = whose === 'repository' ? (one: Statement) => one.principals ?? [] : (one: Statement) => one.repositories;
-  const sourced = statements.map((statement): Sourced => ({ from: 'own', statement: inOne(statement, whose) }));
-  const missing = [...new Set(pushing.flatMap((one) => [...of(one)]))]
-    .slice(0, LOOKED_AT_MAX)
-    .filter((one) => !mayPull(sourced, one, whose));
-  if (missing.length === 0) return [];
-  const shown =
-    missing.slice(0, SHOWN_MAX).join(', ') + (missing.length > SHOWN_MAX ? ` and ${missing.length - SHOWN_MAX} more` : '');
-  const unless =
-    whose === 'key'
-      ? 'this key cannot be used with docker there'
-      : 'unless something else allows the pull, docker cannot be used';
-  return [
-    `push is allowed without pull ${whose === 'repository' ? `to ${shown}` : `in ${shown}`}: docker needs both, and ${unless}`,
-  ];
-}
-
-/** Returns a repository's statement as one that applies to any repository, so that it can be compared. */
-function inOne(statement: Statement, whose: string): Statement {
-  return whose === 'repository' ? { ...statement, repositories: ['*'], principals: statement.principals ?? [] } : statement;
-}
-
-function mayPull(statements: readonly Sourced[], one: string, whose: string): boolean {
-  const isPrincipal = whose === 'repository';
-  const principals = isPrincipal
-    ? [one, ...(one.startsWith('team:') ? [`organization:${organizationOf(one)}`] : []), EVERYONE]
-    : [];
-  const repository = isPrincipal ? ANYTHING : one.replaceAll('*', ANYTHING);
-  return evaluate(statements, { action: 'pull', repository, tag: null, principals }).allowed;
 }

@@ -9,8 +9,9 @@ import { ACTIONS, type RepositoryAction } from '../../vocabulary/actions.ts';
 import { EVERYONE, nameOf } from '../../vocabulary/names.ts';
 import { Refusal } from '../../vocabulary/refusal.ts';
 import { type Authority, onIdentity, onRepository } from '../authority.ts';
+import { applies } from '../conditions.ts';
 import { COMPARISONS_MAX } from '../policy.ts';
-import { checkStatements, decisions, isAbout, names, type Sourced, type Statement } from '../statement.ts';
+import { appliesTo, checkStatements, decisions, isAbout, type Sourced, type Statement } from '../statement.ts';
 import { requireWithinOrganization } from './policies.ts';
 import { shownPrincipal } from './policy-names.ts';
 import { groupByName, knowsOf, seen, statementsOfRepositories, type Viewer, viewerOf } from './viewer.ts';
@@ -50,7 +51,7 @@ interface Pair {
 function pairOf(authority: Authority, repository: string, before: readonly Sourced[], after: readonly Sourced[]): Pair {
   const { principals, subject } = authority;
   const isRelevant = ({ statement }: Sourced) =>
-    isAbout(statement.repositories, repository) && names(statement.principals, principals);
+    isAbout(statement.repositories, repository) && appliesTo(statement, principals);
   return { principals, principal: subject, repository, before: before.filter(isRelevant), after: after.filter(isRelevant) };
 }
 
@@ -170,7 +171,8 @@ function tooMany(pair: Pair, comparisons: number): Refusal {
 
 /** Returns the statements that apply to a caller after the policy is saved. */
 function replaced(statements: readonly Sourced[], subject: string, after: readonly Statement[]): Sourced[] {
-  const saved = subject.startsWith('repository:') ? onRepository(nameOf(subject), after) : onIdentity(subject, after);
+  const applying = after.filter((statement) => applies(statement, null, ''));
+  const saved = subject.startsWith('repository:') ? onRepository(nameOf(subject), applying) : onIdentity(subject, applying);
   return [...statements.filter(({ from }) => from !== subject), ...saved];
 }
 

@@ -7,6 +7,7 @@ import type { Database } from '../../events/batch.ts';
 import { prepare } from '../../events/sql.ts';
 import { EVERYONE, nameOf, organizationOf } from '../../vocabulary/names.ts';
 import { type Authority, anonymous, rolesOf, statementsOnRepositories } from '../authority.ts';
+import { applies } from '../conditions.ts';
 import { READ_MAX_BYTES } from '../directory.ts';
 import { NOTHING_LOADED } from '../loaded-rights.ts';
 import { isNarrowed, isUnscopedUser } from '../policy.ts';
@@ -177,7 +178,14 @@ export async function statementsOfRepositories(
       if (!row) return [[name, []]];
       if (!row.fits) return [];
       const policies =
-        row.statements === null ? [] : [{ subject: row.subject, statements: JSON.parse(row.statements) as Statement[] }];
+        row.statements === null
+          ? []
+          : [
+              {
+                subject: row.subject,
+                statements: (JSON.parse(row.statements) as Statement[]).filter((one) => applies(one, null, '')),
+              },
+            ];
       return [
         [name, statementsOnRepositories({ ...NOTHING_LOADED, policies, unread: row.statements === null ? [row.subject] : [] })],
       ];

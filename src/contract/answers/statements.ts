@@ -1,6 +1,7 @@
 /** Schemas of the answers that belong to `../statements.ts`. The Worker does not contain them. */
 import * as z from 'zod';
 import { ACTIONS } from '../../vocabulary/actions.ts';
+import { condition } from '../statements.ts';
 
 /** A statement in an answer. */
 export const statementSchema = z.strictObject({
@@ -8,7 +9,9 @@ export const statementSchema = z.strictObject({
   actions: z.array(z.enum(ACTIONS)),
   repositories: z.optional(z.array(z.string())),
   principals: z.optional(z.array(z.string())),
+  except: z.optional(z.array(z.string())),
   tags: z.optional(z.array(z.string())),
+  conditions: z.optional(z.array(condition)),
 });
 
 export type ShownStatement = z.output<typeof statementSchema>;

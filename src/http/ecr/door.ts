@@ -6,6 +6,7 @@ import type { Context, Next } from 'hono';
 import { loadCaller } from '../../app/authentication.ts';
 import { credentialOfSignature, registryNumber, type SignatureProblem } from '../../app/ecr.ts';
 import { withMemory } from '../../app/layers.ts';
+import { arnOf } from '../../contract/aws-policy.ts';
 import { parseStrictJson } from '../../oci/json.ts';
 import { isRepositoryName } from '../../oci/name.ts';
 import { isRefusal, Refusal } from '../../vocabulary/refusal.ts';
@@ -72,7 +73,7 @@ async function answerTo(c: Context<AppEnv>, progress: Progress, operation: EcrOp
   const number = await registryNumber(c.env);
   progress.registryId = registryIdIn(input) ?? number;
   const authority = await loadCaller(arrival, credential, { repositories: named });
-  progress.caller = authority.subject;
+  progress.caller = arnOf(authority.subject, number);
   c.set('authority', authority);
   await limit(c, operation);
   if (progress.registryId !== number) throw foreignRegistry(progress);

@@ -4,6 +4,7 @@ import { imageOperations } from './images.ts';
 import { layerOperations } from './layers.ts';
 import { lifecycleOperations } from './lifecycle.ts';
 import type { EcrOperation } from './operation.ts';
+import { policyOperations } from './policies.ts';
 import { registryOperations } from './registry.ts';
 import { repositoryOperations } from './repositories.ts';
 import { UNSUPPORTED } from './unsupported.ts';
@@ -15,5 +16,6 @@ export const OPERATIONS: Readonly<Record<string, EcrOperation>> = {
   ...imageOperations,
   ...contentOperations,
   ...layerOperations,
+  ...policyOperations,
   ...UNSUPPORTED,
 };

@@ -78,6 +78,24 @@ test('statements that are wrong or overtaken come back, and nothing is saved', a
   expect(await stored()).toEqual([]);
 });
 
+test('a statement with conditions is not shown as a right, and another right leaves it as it is', async () => {
+  const conditional = {
+    effect: 'allow',
+    actions: ['pull'],
+    principals: ['user:carol'],
+    conditions: [{ operator: 'IpAddress', key: 'aws:SourceIp', values: ['203.0.113.0/24'] }],
+  };
+  await api(world, 'PUT', '/repositories/alice/api/-/policy', { as: alice.basic, body: { statements: [conditional] } });
+  const page = await browser.page(PAGE);
+  expect(page).toContain('Nobody has a right from this repository alone');
+  expect(page).toContain('1 more statement applies under conditions, or with exceptions');
+  const review = await (await browser.post(PAGE, { what: 'give', principal: 'bob', preset: 'pull only' })).text();
+  expect(JSON.parse(reviewed(review).statements ?? '')).toEqual([
+    conditional,
+    { effect: 'allow', actions: ['pull'], principals: ['user:bob'] },
+  ]);
+});
+
 test('rights from elsewhere are shown to those who may know them', async () => {
   await api(world, 'PUT', '/users/bob/policy', { body: { statements: [{ actions: 'pull only', repositories: ['alice/*'] }] } });
   expect(await browser.page(PAGE)).not.toContain('the policy of the user');

@@ -1,5 +1,5 @@
 /** Helpers of the tests of garbage collection: they let days pass, and run the collector and the scrub to their end. */
-import { deleteTrashedPolicies } from '../../../src/auth/rights/policies.ts';
+import { deleteTrashedPolicies } from '../../../src/auth/rights/trashed-policies.ts';
 import type { Env } from '../../../src/env.ts';
 import { type Collected, collectSlice } from '../../../src/registry/gc/collector.ts';
 import { type ScrubReport, scrubSlice } from '../../../src/registry/gc/scrub.ts';

@@ -2,7 +2,7 @@
  * The page of who may use a repository, and the forms that give and take rights. Every change is previewed before it is saved.
  */
 
-import { grantsIn, listGrantsElsewhere, withoutPrincipal, withPreset } from '../../../app/grants.ts';
+import { grantsIn, isConditional, listGrantsElsewhere, withoutPrincipal, withPreset } from '../../../app/grants.ts';
 import { getPolicy, previewPolicy, savePolicy } from '../../../app/policies.ts';
 import { getRepository } from '../../../app/repositories.ts';
 import type { ShownStatement } from '../../../contract/answers/statements.ts';
@@ -99,6 +99,7 @@ async function page(c: RequestContext, refused?: Refused) {
         </header>
         <Warnings warnings={policy.warnings} />
         <OwnGrants name={name} version={policy.version} grants={own} />
+        <Conditional count={policy.statements.filter(isConditional).length} />
         <OtherGrants {...others} />
       </section>
       <div class="settings">
@@ -107,6 +108,13 @@ async function page(c: RequestContext, refused?: Refused) {
       </div>
     </RepositoryPage>
   );
+}
+
+/** Says how many statements the table above leaves out. */
+function Conditional({ count }: { count: number }) {
+  if (count === 0) return null;
+  const what = count === 1 ? '1 more statement applies' : `${count} more statements apply`;
+  return <p class="soft">{what} under conditions, or with exceptions: see the statements as JSON.</p>;
 }
 
 function Warnings({ warnings }: { warnings: readonly string[] }) {

@@ -1,0 +1,3 @@
+-- The texts of policies as clients of the ECR API sent them.
+
+ALTER TABLE policies ADD COLUMN text TEXT;
