@@ -33,15 +33,15 @@ export class Bare {
 
   async pushImage({ blobs, manifest }: Image): Promise<void> {
     for (const { bytes, digest } of blobs) await this.client.send(201, 'PUT', `/blob/${digest}`, {}, { bytes, sized: true });
-    await this.#putManifest(manifest);
+    await this.putManifest(manifest);
   }
 
   async pushKnown({ blobs, manifest }: Image): Promise<void> {
     for (const { digest } of blobs) await this.client.send(200, 'HEAD', `/blob/${digest}`);
-    await this.#putManifest(manifest);
+    await this.putManifest(manifest);
   }
 
-  async #putManifest({ bytes, digest }: Blob): Promise<void> {
+  async putManifest({ bytes, digest }: Blob): Promise<void> {
     const headers = { 'content-type': MANIFEST_TYPE };
     await this.client.send(201, 'PUT', `/manifest/latest@${digest}`, headers, { bytes, sized: true });
   }

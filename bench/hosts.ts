@@ -23,10 +23,10 @@ const DISTRIBUTION = 'github.com/distribution/distribution/v3/cmd/registry';
 const DISTRIBUTION_VERSION = 'v3.1.2';
 const OF_DEBIAN = '/usr/bin/docker-registry';
 
-export async function startBare(): Promise<Host> {
+export async function startBare(): Promise<Host & { group: number }> {
   const folder = await mkdtemp(join(tmpdir(), 'bare-'));
   const { child, stop } = launch(process.execPath, [BARE_HOST, folder], folder);
-  for await (const line of createInterface({ input: child.stdout })) return { url: line, stop };
+  for await (const line of createInterface({ input: child.stdout })) return { url: line, stop, group: child.pid ?? 0 };
   await stop();
   throw new Error('the bare Worker did not start');
 }

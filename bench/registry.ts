@@ -4,7 +4,6 @@ import { type Blob, type Image, MANIFEST_TYPE } from './content.ts';
 
 const REPOSITORY = 'bench/app';
 export const TAG = 'latest';
-const SCOPE = `repository:${REPOSITORY}:pull,push`;
 
 export class Registry {
   readonly client: Client;
@@ -14,12 +13,15 @@ export class Registry {
   readonly url: string;
   readonly credentials: string | null;
 
-  /** @param credentials NAME:PASSWORD, or `null` if the registry needs no login */
-  constructor(url: string, credentials: string | null) {
+  /**
+   * @param credentials NAME:PASSWORD, or `null` if the registry needs no login
+   * @param actions the actions of the tokens that the client asks for
+   */
+  constructor(url: string, credentials: string | null, actions = 'pull,push') {
     this.url = url;
     this.credentials = credentials;
     this.client = new Client(url);
-    this.#tokenPath = `/token?service=${new URL(url).host}&scope=${encodeURIComponent(SCOPE)}`;
+    this.#tokenPath = `/token?service=${new URL(url).host}&scope=${encodeURIComponent(`repository:${REPOSITORY}:${actions}`)}`;
     this.#basic = credentials === null ? {} : { authorization: `Basic ${Buffer.from(credentials).toString('base64')}` };
   }
 
@@ -61,16 +63,16 @@ export class Registry {
 
   async pushImage({ blobs, manifest }: Image): Promise<void> {
     for (const blob of blobs) await this.pushDirect(blob);
-    await this.#putManifest(manifest);
+    await this.putManifest(manifest);
   }
 
   /** Pushes an image whose blobs the registry has already: a HEAD request for each blob, and the manifest. */
   async pushKnown({ blobs, manifest }: Image): Promise<void> {
     for (const blob of blobs) await this.client.send(200, 'HEAD', this.blobPath(blob));
-    await this.#putManifest(manifest);
+    await this.putManifest(manifest);
   }
 
-  async #putManifest(manifest: Blob): Promise<void> {
+  async putManifest(manifest: Blob): Promise<void> {
     const headers = { 'content-type': MANIFEST_TYPE };
     await this.client.send(201, 'PUT', this.manifestPath(TAG), headers, { bytes: manifest.bytes, sized: true });
   }
