@@ -69,7 +69,7 @@ interface AccessToken {
  */
 export async function verifyAccessToken(env: Passwords, token: string, context: TokenContext): Promise<AccessToken | null> {
   const claims = await verifyOnce(env, token, context);
-  if (!claims || !(await isOfPassword(env, claims))) return null;
+  if (!claims) return null;
   const grants = (claims.access as Grant[] | undefined) ?? [];
   return {
     credential: claims.sub === '' ? null : { ...credentialOf(claims), access: true },
@@ -92,7 +92,7 @@ export function credentialOf(claims: JWTPayload): Credential & { kind: 'token' }
 
 interface Verified {
   claims: JWTPayload;
-  /** The secrets and the host with which the token was verified. */
+  /** The secrets, the password and the host with which the token was verified. */
   against: string;
 }
 
@@ -100,12 +100,12 @@ interface Verified {
 const verified = new Map<string, Verified>();
 const VERIFIED_MAX = 500;
 
-async function verifyOnce(env: Secrets, token: string, context: TokenContext): Promise<JWTPayload | null> {
-  const against = `${env.REGISTRY_SECRET}\0${env.REGISTRY_SECRET_PREVIOUS}\0${context.service}`;
+async function verifyOnce(env: Passwords, token: string, context: TokenContext): Promise<JWTPayload | null> {
+  const against = `${env.REGISTRY_SECRET}\0${env.REGISTRY_SECRET_PREVIOUS}\0${env.ADMIN_PASSWORD}\0${context.service}`;
   const known = verified.get(token);
   if (known?.against === against && (known.claims.exp ?? 0) > context.now / 1000) return known.claims;
   const claims = await verify(env, ACCESS, token, context);
-  if (claims === null || claims === 'expired') return null;
+  if (claims === null || claims === 'expired' || !(await isOfPassword(env, claims))) return null;
   if (verified.size >= VERIFIED_MAX) verified.clear();
   verified.set(token, { claims, against });
   return claims;

@@ -25,7 +25,8 @@ export async function sendContent(
 ): Promise<Response> {
   const { digest, mediaType, size } = content;
   const etag = `"${digest}"`;
-  const headers = new Headers({
+  // A plain object: the runtime would copy a `Headers` object for each response.
+  const headers: Record<string, string> = {
     'accept-ranges': 'bytes',
     'cache-control':
       content.caching === 'immutable'
@@ -35,10 +36,10 @@ export async function sendContent(
     'content-security-policy': "sandbox; default-src 'none'",
     'docker-content-digest': digest,
     etag,
-  });
+  };
   if (matchesEtag(c.req.header('if-none-match'), etag)) return new Response(null, { status: 304, headers });
-  headers.set('content-type', mediaType);
-  headers.set('content-length', String(size));
+  headers['content-type'] = mediaType;
+  headers['content-length'] = String(size);
   if (c.req.method === 'HEAD') return new Response(null, { headers });
   const condition = c.req.header('if-range');
   const ranges = condition === undefined || condition === etag ? requestedRanges(c.req.header('range'), size) : null;
@@ -46,13 +47,13 @@ export async function sendContent(
   if (!range) return new Response((await open(null)) as BodyInit, { headers });
   if (more.length > 0) {
     const { contentType, length, body } = await multipartOf([range, ...more], content, open);
-    headers.set('content-type', contentType);
-    headers.set('content-length', String(length));
+    headers['content-type'] = contentType;
+    headers['content-length'] = String(length);
     return new Response(body, { status: 206, headers });
   }
   const body = await open(range);
-  headers.set('content-length', String(range.length));
-  headers.set('content-range', contentRange(range, size));
+  headers['content-length'] = String(range.length);
+  headers['content-range'] = contentRange(range, size);
   return new Response(body as BodyInit, { status: 206, headers });
 }
 

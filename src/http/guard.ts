@@ -83,9 +83,10 @@ function sourceIn(c: RequestContext): RepositoryName | null {
 function incomingBlob(c: RequestContext, path: string): IncomingBlob | null {
   const { method } = c.req;
   const isUpload = path === STARTS ? method === 'POST' : path === UPLOADS && (method === 'PATCH' || method === 'PUT');
+  if (!isUpload) return null;
   const digests = c.req.queries('digest') ?? [];
   const [digest = null] = method === 'PATCH' ? [] : digests.filter(isDigest);
-  if (!isUpload || digests.length > 1 || (method === 'PUT' && digest === null)) return null;
+  if (digests.length > 1 || (method === 'PUT' && digest === null)) return null;
   return { location: c.req.param('upload') ?? null, digest, length: contentLength(c) };
 }
 
