@@ -16,7 +16,7 @@ import {
   mountBlob as linkBlob,
   openBlob,
   statBlob,
-  statBlobForPush,
+  statBlobAgainForPush,
   deleteBlob as unlinkBlob,
 } from '../registry/blobs.ts';
 import { requireDeletion } from '../registry/manifests/deletion.ts';
@@ -67,7 +67,7 @@ export async function pullBlob(call: ContentCall, repository: RepositoryName, di
 export async function checkBlob(call: ContentCall, repository: RepositoryName, digest: Digest): Promise<OpenBlob> {
   if (!mayOnContent(call, 'push', repository)) return pullBlob(call, repository, digest);
   requireRead(call, repository);
-  return opened(call, repository, await statBlobForPush(call.env, repository, digest));
+  return opened(call, repository, await statBlobAgainForPush(call.env, repository, digest, call.now));
 }
 
 function opened({ env, now }: ContentCall, repository: RepositoryName, blob: Blob): OpenBlob {

@@ -15,21 +15,28 @@ import { openObject } from '../storage/objects.ts';
 import { report } from '../telemetry.ts';
 import { isRefusal, Refusal } from '../vocabulary/refusal.ts';
 import { markBlobs } from './faults.ts';
-import { type Blob, forgetBlobs, knownBlob } from './known-blobs.ts';
+import { type Blob, forgetBlobs, knownBlob, lastLease, rememberLease } from './known-blobs.ts';
 import { ensureRepository, type Pusher, REPOSITORY_ID } from './repositories/repositories.ts';
 import { rebalanceBlob } from './usage/counting.ts';
 import { countBlob, type Staging } from './usage/limit.ts';
 
 export type { Blob };
 
-const STAT = `SELECT b.size, b.object_key FROM repositories r
+const statOf = (columns: string) => `SELECT ${columns} FROM repositories r
    JOIN repository_blobs l ON l.digest = :digest AND l.repository_id = r.id
    JOIN blobs b ON b.digest = l.digest AND b.missing_since IS NULL
    WHERE r.name = :repository`;
 
+const STAT = statOf('b.size, b.object_key');
+const STAT_AND_LEASE = statOf('b.size, b.object_key, l.leased_until');
+
 interface StatRow {
   size: number;
   object_key: string;
+}
+
+interface LeasedRow extends StatRow {
+  leased_until: number;
 }
 
 /**
@@ -54,9 +61,29 @@ export async function statBlobForPush(env: Database & Vars, repository: Reposito
      WHERE digest = :digest AND repository_id = ${REPOSITORY_ID} AND leased_until < unixepoch() + :lease / 2`,
     { repository, digest, lease: settings(env).leaseSeconds },
   );
-  const found = batch.query<StatRow>(STAT, { repository, digest });
+  const found = batch.query<LeasedRow>(STAT_AND_LEASE, { repository, digest });
   const results = await batch.commit();
-  return blobOf(digest, results.first(found));
+  const row = results.first(found);
+  if (row) rememberLease(env, repository, digest, row.leased_until);
+  return blobOf(digest, row);
+}
+
+/**
+ * Does the same as `statBlobForPush`. If this isolate has read a lease that need not be renewed yet, this reads the blob with
+ * its lease and writes nothing, which takes D1 less time. It takes a lease only if the database has another one by now.
+ * @param now the time of the request, in milliseconds since the epoch
+ */
+export async function statBlobAgainForPush(
+  env: Database & Vars,
+  repository: RepositoryName,
+  digest: Digest,
+  now: number,
+): Promise<Blob> {
+  const renewedBefore = now / 1000 + settings(env).leaseSeconds / 2;
+  if (lastLease(env, repository, digest) < renewedBefore) return statBlobForPush(env, repository, digest);
+  const row = await prepare(env, STAT_AND_LEASE, { repository, digest }).first<LeasedRow>();
+  if (row && row.leased_until < renewedBefore) return statBlobForPush(env, repository, digest);
+  return blobOf(digest, row);
 }
 
 function blobOf(digest: Digest, row: StatRow | null): Blob {

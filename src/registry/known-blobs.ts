@@ -27,11 +27,13 @@ const BLOBS_MAX = 5000;
 
 interface Memory {
   blobs: Map<string, Known>;
+  /** The ends of leases on blobs, in seconds since the epoch. */
+  leases: Map<string, number>;
   /** The number of deletions by this isolate up to now. */
   deletions: number;
 }
 
-const memoryOf = perDatabase((): Memory => ({ blobs: new Map(), deletions: 0 }));
+const memoryOf = perDatabase((): Memory => ({ blobs: new Map(), leases: new Map(), deletions: 0 }));
 
 const keyOf = (repository: RepositoryName, digest: Digest) => `${repository} ${digest}`;
 
@@ -62,6 +64,23 @@ export function beginReading(env: Pick<Env, 'DB'> & Vars, repository: Repository
       memory.blobs.delete(key);
     }
   };
+}
+
+/** Stores the end of the lease on a blob in memory, in seconds since the epoch. */
+export function rememberLease(env: Pick<Env, 'DB'> & Vars, repository: RepositoryName, digest: Digest, end: number): void {
+  if (!remembersBlobs(env)) return;
+  const { leases } = memoryOf(env);
+  const [oldest] = leases.keys();
+  if (oldest !== undefined && leases.size >= BLOBS_MAX) leases.delete(oldest);
+  leases.set(keyOf(repository, digest), end);
+}
+
+/**
+ * Returns the end of the last lease on a blob that this isolate read, in seconds since the epoch, or 0. The lease or the blob
+ * may be gone, so D1 must be asked before a client relies on it.
+ */
+export function lastLease(env: Pick<Env, 'DB'>, repository: RepositoryName, digest: Digest): number {
+  return memoryOf(env).leases.get(keyOf(repository, digest)) ?? 0;
 }
 
 /** Returns a blob of the repository from memory, or `null` if memory does not have it. */

@@ -83,6 +83,34 @@ test('a deleted layer and the layers of a deleted repository are gone at once', 
   expect((await get(layer)).status).toBe(404);
 });
 
+test('a client that may push and asks again for a layer takes one call, and a lease if another isolate ended it', async () => {
+  const { env, counts } = counting(world.env);
+  const on = worldOf(env);
+  const authorization = `Bearer ${await tokenFor(world, 'repository:acme/api:pull,push')}`;
+  const cost = async (status: number) => {
+    const { d1, rowsRead } = counts;
+    expect((await on.fetch('HEAD', `/v2/acme/api/${layer}`, { authorization })).status).toBe(status);
+    return { d1: counts.d1 - d1, rowsRead: counts.rowsRead - rowsRead };
+  };
+  const first = await cost(200);
+  const again = await cost(200);
+  expect([first.d1, again.d1]).toEqual([1, 1]);
+  expect(again.rowsRead).toBeLessThan(first.rowsRead);
+  await world.env.DB.prepare('UPDATE repository_blobs SET leased_until = 0').run();
+  await cost(200);
+  const digest = layer.replace('blobs/', '');
+  const lease = await world.env.DB.prepare(
+    'SELECT leased_until - unixepoch() AS seconds FROM repository_blobs WHERE digest = ?',
+  )
+    .bind(digest)
+    .first<number>('seconds');
+  expect(lease).toBeGreaterThan(23 * 3600);
+  for (const path of [`manifests/${image.digest}`, layer]) {
+    expect((await elsewhere().fetch('DELETE', `/v2/acme/api/${path}`)).status).toBe(202);
+  }
+  expect((await cost(404)).d1).toBe(1);
+});
+
 test('a layer that another isolate deleted is gone after BLOB_CACHE_SECONDS', async () => {
   await (await get('manifests/v1')).text();
   for (const path of [`manifests/${image.digest}`, layer]) {
