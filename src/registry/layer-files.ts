@@ -3,6 +3,7 @@ import { type Env, settings, type Vars } from '../env.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import { type TarEntry, TarError, TarLister } from '../oci/tar.ts';
+import { ZstdError, ZstdUnpacker } from '../oci/zstd.ts';
 import { perDatabase } from '../telemetry.ts';
 import { isRefusal, Refusal } from '../vocabulary/refusal.ts';
 import { openBlob, statBlob } from './blobs.ts';
@@ -126,28 +127,29 @@ function unlistable(error: unknown): Refusal {
 
 async function filesOf(stream: ReadableStream<Uint8Array>, mostBytes: number): Promise<LayerFiles> {
   const lister = new TarLister(ENTRIES_MAX);
-  let bytes = 0;
+  const listed = (truncated: boolean) => ({ entries: lister.entries, characters: lister.characters, truncated });
+  const work = { bytes: 0 };
   try {
-    for await (const chunk of await unpacked(stream)) {
-      bytes += chunk.byteLength;
-      if (bytes > mostBytes) return { entries: lister.entries, characters: lister.characters, truncated: true };
+    for await (const chunk of unpacked(stream, work)) {
+      work.bytes += chunk.byteLength;
+      if (work.bytes > mostBytes) return listed(true);
       lister.push(chunk);
       if (lister.done) break;
     }
     lister.end();
   } catch (cause) {
-    if (cause instanceof TarError)
+    if (cause instanceof TarError || cause instanceof ZstdError)
       throw new Refusal('conflict', { message: `${cause.message}: its files cannot be listed`, cause });
-    // workerd reports damaged gzip data as a TypeError.
+    // The runtime reports damaged gzip data as a TypeError.
     if (cause instanceof TypeError)
       throw new Refusal('conflict', { message: 'the layer is no valid gzip: its files cannot be listed', cause });
     throw cause;
   }
-  return { entries: lister.entries, characters: lister.characters, truncated: lister.truncated };
+  return listed(lister.truncated);
 }
 
-/** Unpacks a layer. The compression is recognized by the first bytes, because media types are not always right. */
-async function unpacked(stream: ReadableStream<Uint8Array>): Promise<ReadableStream<Uint8Array>> {
+/** Yields the unpacked layer. The compression is recognized by the first bytes, because media types are not always right. */
+async function* unpacked(stream: ReadableStream<Uint8Array>, work: { bytes: number }): AsyncGenerator<Uint8Array> {
   const reader = stream.getReader();
   const { value: first = new Uint8Array() } = await reader.read();
   const whole = new ReadableStream<Uint8Array>({
@@ -159,10 +161,33 @@ async function unpacked(stream: ReadableStream<Uint8Array>): Promise<ReadableStr
     },
     cancel: (reason) => reader.cancel(reason),
   });
-  if (first[0] === 0x1f && first[1] === 0x8b) return whole.pipeThrough(new DecompressionStream('gzip') as never);
-  if (first[0] === 0x28 && first[1] === 0xb5) {
-    await reader.cancel();
-    throw new TarError('the layer is compressed with zstd, which this registry does not unpack');
+  if (first[0] === 0x1f && first[1] === 0x8b) yield* whole.pipeThrough<Uint8Array>(new DecompressionStream('gzip') as never);
+  else if (isZstd(first)) yield* unzstd(whole, work);
+  else yield* whole;
+}
+
+/** True for the beginning of a frame, also of one without content. */
+function isZstd([b0 = 0, b1, b2, b3]: Uint8Array): boolean {
+  if (b0 === 0x28) return b1 === 0xb5 && b2 === 0x2f && b3 === 0xfd;
+  return (b0 & 0xf0) === 0x50 && b1 === 0x2a && b2 === 0x4d && b3 === 0x18;
+}
+
+/** A block takes some time, however few bytes it has. */
+const BLOCK_WORK = 4096;
+/** Unpacking zstd takes 20 ms a megabyte and more, since the runtime cannot do it. */
+const ZSTD_WORK_MAX = 128 * 1024 * 1024;
+
+/** Stops at the limit of work as if the layer had more entries: the last chunk is beyond it. */
+async function* unzstd(stream: ReadableStream<Uint8Array>, work: { bytes: number }): AsyncGenerator<Uint8Array> {
+  const unpacker = new ZstdUnpacker();
+  for await (const chunk of stream) {
+    let { blocks } = unpacker;
+    for (const bytes of unpacker.push(chunk)) {
+      work.bytes += (unpacker.blocks - blocks) * BLOCK_WORK;
+      blocks = unpacker.blocks;
+      if (work.bytes > ZSTD_WORK_MAX) work.bytes = Number.MAX_SAFE_INTEGER;
+      yield bytes;
+    }
   }
-  return whole;
+  unpacker.end();
 }

@@ -47,6 +47,49 @@ describe.each([
   });
 });
 
+/** Made by `tar` and `zstd -19 --check`. */
+const ZSTD = [
+  'KLUv/QRoBQsAgogaF4BtA8BwJTc9ikhQSYwef0VvfmFcPPSmzkikf4ZrkRZDYifHPtTk8RmlXfECHVbeD8NxVVsbdj/xJ7F2Xp75QwkILVCes9',
+  'p5/zwkVdM5PpSqshGrTVN11bkdim3pmuauofnN8o68n0HIAWqgYUtBCgrKSFoDQIQYcoquxv2FHhizehPANBuAlKZrSOl1Vk7DcRa+EFPe0+36',
+  '40c+3RFBzLG5WTr8a/yNofonzAKkRRXoLxfq3JsQkggnVJJ0Q44CGgW7+NRw+HLokIGm7OytjMRtEnHKmxKnU3fYv0MoOa3qnPAhywjAMo4JXh',
+  'KtrLNoSx8LqDLgEFWdJvMBWWDjCdbN7koU58QJfuNiK3BEo+vZMYHuUEfXNYN3HXzJvX25PLyYda6eYPMIA4VxHX3dpg9uxHLtKNrYkmzoCa0X',
+  'Tq3gyezUHnR9HEBSSjvUf27KD1wKAO23B/SAcyaQBmJtXLI=',
+].join('');
+
+describe('with zstd', () => {
+  const layer = () => Uint8Array.from(atob(ZSTD), (character) => character.charCodeAt(0));
+
+  test('the files are listed', async () => {
+    const { status, text } = await pageOf(layer());
+    expect(status).toBe(200);
+    for (const words of ['app/server.js', 'usr/share/words', '3 entries']) expect(text).toContain(words);
+    expect(text).toMatch(/etc\/passwd.*removed/s);
+  });
+
+  test.each<[string, (bytes: Uint8Array<ArrayBuffer>) => Uint8Array<ArrayBuffer>, string]>([
+    ['that is cut', (bytes) => bytes.slice(0, 100), 'ends in the middle of its zstd data'],
+    ['that is damaged', (bytes) => bytes.fill(7, 60, 90), 'no valid zstd'],
+    [
+      'with a huge window',
+      (bytes) => Uint8Array.of(...bytes.slice(0, 4), 0, 0x88, ...bytes.slice(6)),
+      'a window of 134217728 bytes',
+    ],
+  ])('one %s is told, and is no error of the registry', async (_, spoil, words) => {
+    const { status, text } = await pageOf(spoil(layer()));
+    expect([status, text.includes(words)]).toEqual([409, true]);
+  });
+
+  test('one that unpacks to far more than itself is read to a limit', async () => {
+    // 3,000 blocks of 128 KiB each, of one byte that is repeated.
+    const header = [0x28, 0xb5, 0x2f, 0xfd, 0, 0x38];
+    const member = tarOf([{ path: 'zeros', size: 400_000_000 }]).subarray(0, 512);
+    const blocks = Array.from({ length: 3000 }, () => [0x02, 0, 0x10, 0]).flat();
+    const bomb = Uint8Array.of(...header, 512 << 3, (512 << 3) >> 8, 0, ...member, ...blocks, 1, 0, 0);
+    const { status, text } = await pageOf(bomb);
+    expect([status, text.includes('more entries than are read'), text.includes('zeros')]).toEqual([200, true, true]);
+  });
+});
+
 test('a filter shows the paths that contain it', async () => {
   const { text } = await pageOf(await gzipped(TAR), { query: '?filter=NODE' });
   expect(text).toContain('usr/bin/node');
@@ -69,7 +112,7 @@ test('a layer that unpacks to far more than itself is read to a limit', async ()
 test.each([
   ['no archive', new TextEncoder().encode('hello '.repeat(200)), 'no tar archive'],
   ['a damaged gzip', new Uint8Array([0x1f, 0x8b, 8, 0, 1, 2, 3, 4, 5, 6, 7, 8]), 'no valid gzip'],
-  ['zstd', new Uint8Array([0x28, 0xb5, 0x2f, 0xfd, 0, 0, 0, 0]), 'zstd'],
+  ['a damaged zstd', new Uint8Array([0x28, 0xb5, 0x2f, 0xfd, 8, 0, 0, 0]), 'zstd'],
 ])('%s is told, and is no error of the registry', async (_, bytes, words) => {
   const { status, text } = await pageOf(bytes as Uint8Array<ArrayBuffer>);
   expect([status, text.includes(words)]).toEqual([409, true]);
