@@ -139,7 +139,10 @@ interface ContentRequest {
   isRead: boolean;
   /** The description of the blob whose bytes are in the body, or `null` if the body contains no bytes of a blob. */
   incoming: IncomingBlob | null;
-  /** True if the operation makes its change by `changing`, so that remembered rights are enough to begin with. */
+  /**
+   * Whether the operation makes its change through `changing`. Only then may the operation begin with the rights in this
+   * isolate's memory.
+   */
   mayAssume: boolean;
 }
 

@@ -56,7 +56,7 @@ export async function changing<T>(call: ContentCall, change: (call: ContentCall)
   }
 }
 
-/** Returns the call with the present rights in place of remembered ones. */
+/** Returns the call with the present rights from the database in place of the rights from this isolate's memory. */
 export async function withPresentRights(call: ContentCall): Promise<ContentCall> {
   return call.assumed === null ? call : { ...call, ...(await call.assumed.load()), assumed: null };
 }

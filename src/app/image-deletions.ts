@@ -60,7 +60,7 @@ const RACES = ['version-mismatch', 'manifest-unknown', 'content-referenced', 'ta
 
 interface Plan {
   named: NamedContent;
-  /** All tags that go. */
+  /** All tags that are deleted. */
   expected: DeletedTag[];
   failures: Deletion['failures'];
 }
@@ -103,7 +103,7 @@ function problemOf({ tag, tags: all, rule }: DeletableImage): ImageProblem | nul
   return { code: 'immutable', message };
 }
 
-/** The images that go: those named by their digest, and those whose tags all go. */
+/** Returns the images to delete: those that the request names by digest, and those that lose all their tags. */
 function imagesIn(going: Candidate[], mayDeleteImages: boolean): Map<Digest, DeletableImage> {
   const tags = new Set(going.map(({ image }) => image.tag));
   const whole = going.filter(
@@ -112,7 +112,7 @@ function imagesIn(going: Candidate[], mayDeleteImages: boolean): Map<Digest, Del
   return new Map(whole.map(({ image }) => [image.digest, image]));
 }
 
-/** A manifest that stays and references the image. */
+/** A manifest that is not deleted and references the image. */
 function holderOf({ parents }: DeletableImage, images: ReadonlyMap<Digest, unknown>): Digest | undefined {
   return parents.find((parent) => !images.has(parent));
 }

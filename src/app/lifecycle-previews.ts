@@ -55,7 +55,7 @@ export interface PreviewedImage {
   digest: Digest;
   /** The tags that would be deleted. */
   tags: string[];
-  /** The time of the push, in seconds since the epoch. */
+  /** The time of the push: the number of seconds since 1970-01-01 UTC. */
   pushedAt: number;
   /** The priority of the rule that selects the image, or the first of its tags. */
   priority: number;

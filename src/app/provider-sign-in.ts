@@ -238,7 +238,7 @@ export async function linkOwnIdentity(call: Call, token: string): Promise<void> 
   await linkIdentity(call.env, subject, identity, actorOf(call));
 }
 
-/** True if the caller can confirm a new key by a sign-in at the provider, instead of by an access key. */
+/** Returns whether the caller can confirm a new key by a sign-in at the provider, instead of by an access key. */
 export async function canConfirmByProvider(call: Call): Promise<boolean> {
   requireUnscopedUser(call);
   const { oidcIssuer } = settings(call.env);

@@ -90,7 +90,7 @@ function incomingBlob(c: RequestContext, path: string): IncomingBlob | null {
   return { location: c.req.param('upload') ?? null, digest, length: contentLength(c) };
 }
 
-/** True if the operation of the route makes its change by `changing`. */
+/** Whether the operation of the route makes its change through `changing`. */
 function mayAssume(c: RequestContext, path: string, { source }: Named): boolean {
   const { method } = c.req;
   if (method === 'PUT' && path === MANIFEST) return true;

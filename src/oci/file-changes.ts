@@ -1,4 +1,4 @@
-/** The differences between the files of two images. Pure. */
+/** The differences between the files of two images. This module does no I/O. */
 import type { FileState, Node } from './file-tree.ts';
 
 /** A file that is not the same in both. `null`: this image does not have it, or it is not known what it has. */
@@ -18,7 +18,7 @@ export interface FileChanges {
   /** Unpacked bytes that came, and that went. A file that changed counts in both. */
   addedBytes: number;
   removedBytes: number;
-  /** True if there are more changes than `items` has. */
+  /** Whether there are more changes than `items` contains. */
   truncated: boolean;
 }
 

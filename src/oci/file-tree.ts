@@ -1,6 +1,7 @@
 /**
- * The files of an image: its layers put on top of each other, with their whiteouts (OCI image-spec, layer). Two images that
- * share their lower layers share the nodes of these, so that a comparison looks at what differs only. Pure.
+ * The files of an image: its layers put on top of each other, with their whiteouts (OCI image-spec, layer). Two images with the
+ * same lower layers share the tree nodes of these layers, so a comparison visits only the nodes that differ. This module does
+ * no I/O.
  */
 import type { TarEntry } from './tar.ts';
 
@@ -8,7 +9,7 @@ import type { TarEntry } from './tar.ts';
 export type FileState = Omit<TarEntry, 'path'>;
 
 export interface Node {
-  /** `null`: a folder that no layer lists itself. */
+  /** `null` for a folder that no layer lists itself. */
   state: FileState | null;
   /** True if a layer removes the path, and none above it has it again. */
   removed: boolean;
@@ -17,9 +18,9 @@ export interface Node {
   owner: object;
 }
 
-/** Nodes of a tree. Each takes some 200 bytes. */
+/** The maximum number of nodes of a tree. A node takes about 200 bytes of memory. */
 const NODES_MAX = 200_000;
-/** Folders in a path. */
+/** The maximum number of folders in a path. */
 const DEPTH_MAX = 200;
 
 export class FileTree {
@@ -74,7 +75,10 @@ export class FileTree {
     if (node !== null) node.children = null;
   }
 
-  /** Returns the node of a path, which may be changed. Makes it if it is absent; `null`: there are too many. */
+  /**
+   * Returns the node of a path, which the caller may change. Creates the node if it does not exist. Returns `null` if the tree
+   * has too many nodes.
+   */
   #nodeAt(parts: readonly string[]): Node | null {
     this.root = this.#own(this.root);
     let node = this.root;
@@ -100,7 +104,7 @@ export class FileTree {
   }
 }
 
-/** The parts of a path; `null` for a path that leads out of the archive, or too deep. */
+/** Returns the parts of a path, or `null` if the path leads out of the archive or is too deep. */
 function partsOf(path: string): string[] | null {
   const parts = path.split('/').filter((part) => part !== '' && part !== '.');
   return parts.includes('..') || parts.length > DEPTH_MAX ? null : parts;

@@ -13,7 +13,7 @@ export interface TarEntry {
   size: number;
   /** The permission bits. */
   mode: number;
-  /** Seconds since the epoch. */
+  /** The number of seconds since 1970-01-01 UTC. */
   modified: number;
   /** The path to which a link leads. `null` for entries that are no links. */
   target: string | null;
@@ -42,7 +42,7 @@ type Step =
 /** Reads an archive that is passed in chunks of any size. */
 export class TarLister {
   readonly entries: TarEntry[] = [];
-  /** Characters of their paths and targets. */
+  /** The number of characters in the paths and link targets of all entries. */
   characters = 0;
   /** True after the end of the archive, or after `max` entries. */
   done = false;

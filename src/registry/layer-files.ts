@@ -12,7 +12,7 @@ export type { TarEntry };
 
 export interface LayerFiles {
   entries: TarEntry[];
-  /** Characters of their paths and targets. */
+  /** The number of characters in the paths and link targets of all entries. */
   characters: number;
   /** True if the layer has more entries than the list. */
   truncated: boolean;

@@ -13,7 +13,7 @@ interface Layer {
 }
 
 export interface FileComparison {
-  /** `null`: the files of some layers are not listed. */
+  /** `null` if the files of some layers are not listed. */
   changes: FileChanges | null;
   /** Layers whose files are not listed yet. */
   unread: Layer[];
@@ -23,7 +23,7 @@ export interface FileComparison {
   shared: number;
   /** False: the shared layers were not read, so a file that one of them has counts as added if a layer above has it, too. */
   isWhole: boolean;
-  /** True if some files were not looked at, because there are too many. */
+  /** Whether some files were not compared because there are too many. */
   truncated: boolean;
 }
 

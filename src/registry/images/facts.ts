@@ -57,7 +57,7 @@ const quoted = (texts: readonly string[]) => texts.map((text) => `'${text}'`).jo
 /** The media types of indexes, as a list for SQL. */
 export const INDEX_TYPES = quoted(MANIFEST_MEDIA_TYPES.filter(isIndexMediaType));
 
-/** SQL: whether the descriptor is of a layer that registries do not store. */
+/** SQL condition: the descriptor is of a layer that registries do not store. */
 export const isForeign = (descriptor: string) => `${descriptor} ->> 'mediaType' GLOB '*.nondistributable.v1.tar*'
   OR ${descriptor} ->> 'mediaType' GLOB '*.rootfs.foreign.diff.tar*'`;
 

@@ -50,7 +50,7 @@ export interface WholeImage extends Image {
   configText: string | null;
   /** Tags of signatures, attestations and SBOMs whose name contains the digest of the image, such as `sha256-….sig`. */
   attachedTags: { tag: Tag; digest: Digest }[];
-  /** Whether the tag by which the image was found is immutable; `null`: it was found by digest. */
+  /** Whether the tag by which the image was found is immutable. `null` if the image was found by digest. */
   mutability: TagMutability | null;
 }
 

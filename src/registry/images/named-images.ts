@@ -48,7 +48,7 @@ export function findImages(env: Database, repository: RepositoryName, names: Ima
 
 interface Finding {
   names: ImageName[];
-  /** SQL: further columns, each after a comma. */
+  /** SQL text: further columns, each after a comma. */
   columns: string;
 }
 

@@ -106,9 +106,9 @@ export interface DescribedImage {
   artifactMediaType: string | null;
   /** The number of bytes of config and layers; those of the largest image of an index. `null` if it is not known. */
   size: number | null;
-  /** Seconds since the epoch. */
+  /** The number of seconds since 1970-01-01 UTC. */
   pushedAt: number;
-  /** Days since the epoch; `null` if it was never pulled. */
+  /** The number of days since 1970-01-01 UTC. `null` if the image was never pulled. */
   lastPulledOn: number | null;
   subject: Digest | null;
   tags: Tag[];

@@ -34,7 +34,7 @@ export const sharing = (digest: string) => `SELECT j.value ->> 'digest' AS diges
     ${found(digest)})) j
   WHERE j.value ->> 'digest' IS NOT NULL AND NOT (${isForeign('j.value')}) LIMIT ${COUNTED_MAX}`;
 
-/** Bytes of the blobs that only this manifest references; `null`: not all of them were counted. */
+/** The bytes of the blobs that only this manifest references. `null` if not all of these blobs were counted. */
 export function bytesAloneIn(parts: readonly SharedPart[]): number | null {
   if (parts.length >= COUNTED_MAX) return null;
   const alone = parts.filter(({ sharedBy }) => sharedBy === 1).map(({ digest, size }) => [digest, size] as const);

@@ -49,7 +49,10 @@ export interface ListedTag extends TagPlace {
 
 interface TagPage {
   items: ListedTag[];
-  /** The place where the next page begins; `null`: there is none. A page may be short before the end, if tags are left out. */
+  /**
+   * The place where the next page begins. `null` at the end of the list. A page may be short before the end, because tags are
+   * left out.
+   */
   next: TagPlace | null;
   /** Tags of signatures and attestations in the repository, counted up to `ATTACHED_TAGS_MAX`. */
   attached: number;
@@ -99,7 +102,7 @@ const IS_ATTACHED = `(substr(name, 1, ${START}) IN (${texts(PREFIXES)})
   AND substr(name, ${START + HEX_MAX + 1}) IN (${texts(SUFFIXES)})
   AND length(name) >= ${START + HEX_MAX} AND ltrim(substr(name, ${START + 1}, ${HEX_MAX}), '0123456789abcdef') = '')`;
 
-/** SQL: the number of tags of signatures and attestations. */
+/** SQL expression: the number of tags of signatures and attestations, counted up to `ATTACHED_TAGS_MAX`. */
 const ATTACHED = `min(${ATTACHED_TAGS_MAX}, ${PREFIXES.map(
   (prefix) => `(SELECT count(*) FROM (SELECT name FROM tags WHERE repository_id = ${REPOSITORY_ID}
     AND name >= '${prefix}' AND name < '${prefix}g' LIMIT ${ATTACHED_TAGS_MAX}) WHERE ${IS_ATTACHED})`,

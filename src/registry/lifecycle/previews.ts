@@ -40,7 +40,7 @@ export async function readPreview(env: Database, repository: RepositoryName): Pr
   return row && { policy: JSON.parse(row.policy) as LifecyclePolicy, text: row.text };
 }
 
-/** Returns the times at which the manifests were pushed, in seconds since the epoch. */
+/** Returns the times at which the manifests were pushed, in seconds since 1970-01-01 UTC. */
 export async function pushTimes(
   env: Database,
   repository: RepositoryName,

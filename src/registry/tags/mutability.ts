@@ -26,7 +26,7 @@ export function isImmutable({ value, exclusions }: Mutability, tag: string): boo
 
 export interface TagMutability extends Mutability {
   immutable: boolean;
-  /** The filter that makes the tag an exception; `null`: it is none. */
+  /** The filter that makes the tag an exception. `null` if no filter does. */
   excludedBy: string | null;
 }
 
