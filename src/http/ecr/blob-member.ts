@@ -8,7 +8,7 @@ import { endOfString } from '../../oci/json.ts';
 const REST_MAX_BYTES = 64 * 1024;
 
 /** The number of bytes that become a string at a time. */
-const PIECE_BYTES = 256 * 1024;
+const PIECE_BYTES = 64 * 1024;
 
 /** Decoders of base64 that the runtime has, and the types of TypeScript do not have yet (ECMAScript 2026). */
 interface Base64Target {
@@ -52,7 +52,7 @@ function tooLong(): SyntaxError {
 
 /** Returns the place behind the opening quote of the first member with this name whose value is a string. */
 function beginOf(body: Uint8Array, name: string): number | null {
-  const text = new TextDecoder('latin1').decode(body.subarray(0, REST_MAX_BYTES));
+  const text = textOf(body.subarray(0, REST_MAX_BYTES));
   const colon = /\s*:\s*"/y;
   for (let open = text.indexOf('"'); open >= 0; ) {
     const close = endOfString(text, open);
@@ -68,10 +68,9 @@ function beginOf(body: Uint8Array, name: string): number | null {
  * @returns end the place of the closing quote. written: the number of bytes
  */
 function decode(body: Uint8Array, start: number): { end: number; written: number } {
-  const decoder = new TextDecoder('latin1');
   let [read, written, left, isPadded] = [start, 0, '', false];
   while (read < body.byteLength) {
-    const text = decoder.decode(body.subarray(read, read + PIECE_BYTES));
+    const text = textOf(body.subarray(read, read + PIECE_BYTES));
     const quote = text.indexOf('"');
     const isLast = quote >= 0;
     const piece = text.slice(0, isLast ? quote : withoutPartialEscape(text));
@@ -86,6 +85,14 @@ function decode(body: Uint8Array, start: number): { end: number; written: number
     read += piece.length;
   }
   throw new SyntaxError('a string has no end');
+}
+
+const [UTF_8, LATIN_1] = [new TextDecoder(), new TextDecoder('latin1')];
+
+/** Returns a text with one character for each byte. Of the two decoders, that of UTF-8 takes a third of the time. */
+function textOf(bytes: Uint8Array): string {
+  const text = UTF_8.decode(bytes);
+  return text.length === bytes.byteLength ? text : LATIN_1.decode(bytes);
 }
 
 /** The number of characters before an escape sequence that may go on in the next piece. `\\u002f` has the most characters. */

@@ -82,7 +82,7 @@ export const layerOperations: Readonly<Record<string, EcrOperation>> = {
     types: {
       'request-invalid': 'EmptyUpload',
       'length-mismatch': 'LayerPartTooSmall',
-      'name-taken': 'LayerAlreadyExists',
+      conflict: 'LayerAlreadyExists',
       'digest-mismatch': 'InvalidLayer',
       'blob-too-large': 'InvalidLayer',
       'digest-invalid': 'InvalidLayer',

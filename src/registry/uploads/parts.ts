@@ -11,7 +11,7 @@ import { finishUpload } from './uploads.ts';
 /**
  * Finishes an upload in parts. If it was already finished with the same digest, this succeeds again.
  * @param isOld true if an upload without bytes has expired
- * @throws upload-unknown; request-invalid if no bytes were received; length-mismatch if a part is too small; name-taken if the
+ * @throws upload-unknown; request-invalid if no bytes were received; length-mismatch if a part is too small; conflict if the
  *   repository has the blob, which closes the upload; digest-mismatch, quota-exceeded
  */
 export async function finishParts(
@@ -33,7 +33,7 @@ export async function finishParts(
     }
     if (await isHeld(env, upload, digest)) {
       if (await closeSession(env, upload, session.version)) work.waitUntil(discard(env, staged));
-      throw new Refusal('name-taken', { message: 'the repository has this layer already' });
+      throw new Refusal('conflict', { message: 'the repository has this layer already' });
     }
   }
   await finishUpload(env, { ...upload, session }, digest, { body: { stream: null, length: 0 }, range: null }, work);

@@ -14,6 +14,7 @@ test('the member is taken out wherever it stands, and the rest stays valid JSON'
   expect(take('{"a":"b","blob":"aGk=","c":1}')).toEqual(['{"a":"b","blob":"","c":1}', 'hi']);
   expect(take('{ "blob" : "aGk" }')).toEqual(['{ "blob" : "" }', 'hi']);
   expect(take('{"a":"\\"blob\\":\\"","blob":"aGk="}')).toEqual(['{"a":"\\"blob\\":\\"","blob":""}', 'hi']);
+  expect(take('{"é":"€","blob":"aGk=","c":"é"}')).toEqual(['{"é":"€","blob":"","c":"é"}', 'hi']);
   expect(take('{"blob":""}')).toEqual(['{"blob":""}', '']);
 });
 
@@ -22,8 +23,8 @@ test('a body without the member stays as it is', () => {
 });
 
 test('a long member comes out whole, also with escaped characters and with line breaks', () => {
-  // Pieces end at 262,144 characters: in base64 of this length, an escape sequence stands across each end.
-  const bytes = noise(700_001);
+  // Pieces end at 65,536 characters: in base64 of this length, an escape sequence stands across each end.
+  const bytes = noise(200_001);
   const plain = base64(bytes);
   const shapes = [
     plain,

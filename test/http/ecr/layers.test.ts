@@ -148,7 +148,10 @@ test('an upload without bytes, with the wrong digest, or of a layer that is ther
   expect((await finish(uploadId, NO_DIGEST)).error).toBe('InvalidLayer');
   const again = await start();
   await part(again, 0, layer.bytes);
-  expect((await finish(again, layer.digest)).error).toBe('LayerAlreadyExists');
+  expect(await finish(again, layer.digest)).toMatchObject({
+    error: 'LayerAlreadyExists',
+    message: 'the repository has this layer already',
+  });
 });
 
 test('only the caller who started an upload continues it, in its repository', async () => {
