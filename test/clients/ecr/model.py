@@ -1,10 +1,12 @@
 """Prints the inputs of the ECR API with their constraints, from the model in the installed botocore.
 
-`python3 test/clients/ecr/model.py > test/http/ecr/model.json` writes the file that a test compares with the schemas.
+`python3 test/clients/ecr/model.py > test/http/ecr/model.json` writes the file that a test compares with the schemas. With a
+file as argument, it ends with an error if an operation of the file is not in the installed botocore, or differs there.
 """
 import gzip
 import json
 import pathlib
+import sys
 
 import botocore
 
@@ -27,4 +29,10 @@ def constraints(name):
 
 
 operations = {name: constraints(one["input"]["shape"]) for name, one in sorted(model["operations"].items())}
-print(json.dumps(operations, separators=(",", ":"), sort_keys=True))
+if len(sys.argv) == 1:
+    print(json.dumps(operations, separators=(",", ":"), sort_keys=True))
+else:
+    stored = json.loads(pathlib.Path(sys.argv[1]).read_text())
+    # An older botocore has fewer operations than the file.
+    differing = [name for name in operations if operations[name] != stored.get(name)]
+    sys.exit(f"the model differs in {', '.join(differing)}" if differing else 0)
