@@ -140,8 +140,8 @@ interface ContentRequest {
   /** The description of the blob whose bytes are in the body, or `null` if the body contains no bytes of a blob. */
   incoming: IncomingBlob | null;
   /**
-   * Whether the operation makes its change through `changing`. Only then may the operation begin with the rights in this
-   * isolate's memory.
+   * Whether the operation may begin with the rights in this isolate's memory. It must then require in the batch of its change
+   * that they are unchanged.
    */
   mayAssume: boolean;
 }

@@ -21,6 +21,7 @@ import {
 } from '../registry/blobs.ts';
 import { requireDeletion } from '../registry/manifests/deletion.ts';
 import { checkRepositoryExists, notCreated, repositoriesHolding } from '../registry/repositories/repositories.ts';
+import { isSmall, publishSmall } from '../registry/uploads/publishing.ts';
 import type { Chunk } from '../registry/uploads/receiving.ts';
 import { newUploadId, type Upload } from '../registry/uploads/sessions.ts';
 import {
@@ -114,19 +115,21 @@ function requireUpload(call: ContentCall, repository: RepositoryName): Actor {
 }
 
 /**
- * Starts an upload. No row is written until the first bytes arrive. @throws repository-unknown if the repository does not exist
- * and the caller may not create it
+ * Starts an upload. No row is written until the first bytes arrive.
+ * @param isWhole true if the same request uploads the whole blob (`uploadBlob`). Remembered rights are then enough
+ * @throws repository-unknown if the repository does not exist and the caller may not create it
  */
 export async function startUpload(
   before: ContentCall,
   repository: RepositoryName,
   algorithm: DigestAlgorithm,
+  isWhole = false,
 ): Promise<Upload> {
-  const call = await withPresentRights(before);
-  const by = requireContentRight(call, 'push', repository, null);
-  const mayCreate = mayCreateByPush(call, repository);
-  if (!mayCreate) await requireExistence(call, repository);
-  return { id: newUploadId(call.now), repository, algorithm, offset: 0, mayCreate, by, ...sessionIn(call) };
+  const call = isWhole ? before : await withPresentRights(before);
+  const pusher = pusherOf(call, repository);
+  // With remembered rights, the batch that publishes the blob finds out whether the repository exists.
+  if (!pusher.mayCreate && call.assumed === null) await requireExistence(call, repository);
+  return { id: newUploadId(call.now), repository, algorithm, offset: 0, ...pusher, ...sessionIn(call) };
 }
 
 /** @throws repository-unknown if the repository does not exist */
@@ -197,9 +200,38 @@ function readable(call: ContentCall, from: string): RepositoryName[] {
   return isRepositoryName(from) && may(authority, 'pull', from) && isGranted(call.caller, 'pull', from) ? [from] : [];
 }
 
+/** Returns what the batch of a push must know of the caller. @throws unauthenticated, forbidden */
+function pusherOf(call: ContentCall, repository: RepositoryName): Pick<Upload, 'by' | 'mayCreate'> {
+  return { by: requireContentRight(call, 'push', repository, null), mayCreate: mayCreateByPush(call, repository) };
+}
+
 /** end-4b: uploads the whole blob in one request. */
 export async function uploadBlob(call: ContentCall, upload: Upload, digest: Digest, chunk: Chunk): Promise<void> {
-  await finishing(call, uploadAtOnce(call.env, upload, digest, chunk, call.work));
+  await uploadWhole(call, upload, digest, chunk, async (present, again) => {
+    const { repository, algorithm } = upload;
+    const started = present === call ? upload : await startUpload(present, repository, algorithm);
+    await finishing(present, uploadAtOnce(present.env, started, digest, again, present.work));
+  });
+}
+
+/**
+ * Uploads a small blob that comes in one request. With remembered rights, this takes one call to the database. If anything is
+ * refused, the present rights and the upload are read, and the request is decided by them.
+ * @param usual uploads the blob with the present rights
+ */
+async function uploadWhole(
+  call: ContentCall,
+  upload: Upload,
+  digest: Digest,
+  chunk: Chunk,
+  usual: (present: ContentCall, chunk: Chunk) => Promise<void>,
+): Promise<void> {
+  const { assumed, env, work } = call;
+  if (assumed === null || upload.offset !== 0 || !isSmall(chunk.body.length)) {
+    return usual(await withPresentRights(call), chunk);
+  }
+  const again = await finishing(call, publishSmall(env, { ...upload, assumed }, digest, chunk, work));
+  if (again !== null) await usual(await withPresentRights(call), again);
 }
 
 /** end-13: returns the number of bytes that the upload has received. @throws upload-unknown */
@@ -213,8 +245,11 @@ export function appendChunk(call: ContentCall, upload: Upload, chunk: Chunk): Pr
 }
 
 /** end-6: appends the last chunk and publishes the blob. @throws chunk-out-of-order with the current offset in the detail */
-export function finishUpload(call: ContentCall, upload: Upload, digest: Digest, chunk: Chunk): Promise<void> {
-  return finishing(call, finishSession(call.env, upload, digest, chunk, call.work));
+export async function finishUpload(call: ContentCall, upload: Upload, digest: Digest, chunk: Chunk): Promise<void> {
+  await uploadWhole(call, upload, digest, chunk, async (present, again) => {
+    const opened = present === call ? upload : { ...upload, ...sessionIn(present), ...pusherOf(present, upload.repository) };
+    await finishing(present, finishSession(present.env, opened, digest, again, present.work));
+  });
 }
 
 export function cancelUpload(call: ContentCall, upload: Upload): Promise<void> {

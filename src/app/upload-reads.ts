@@ -7,10 +7,13 @@ import type { JoinedReads, Results } from '../events/batch.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import { queryExistence } from '../registry/repositories/repositories.ts';
+import { isSmall } from '../registry/uploads/publishing.ts';
 import { FRESH, querySession, type Session } from '../registry/uploads/sessions.ts';
 import { readsLimit } from '../registry/uploads/uploads.ts';
 import { queryLimit } from '../registry/usage/limit.ts';
 import type { Arrival } from './call.ts';
+
+export { isSmall };
 
 /** The headers and parameters of a request whose body contains bytes of a blob. */
 export interface IncomingBlob {

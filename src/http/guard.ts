@@ -4,7 +4,7 @@
  */
 import { createMiddleware } from 'hono/factory';
 import { admit, admitToContent, type Named } from '../app/admission.ts';
-import type { IncomingBlob } from '../app/upload-reads.ts';
+import { type IncomingBlob, isSmall } from '../app/upload-reads.ts';
 import { isDigest } from '../oci/digest.ts';
 import { isRepositoryName, parseRepositoryName, type RepositoryName } from '../oci/name.ts';
 import { isTag } from '../oci/reference.ts';
@@ -33,7 +33,8 @@ export function guardOf(path: string, requirement: Exclude<Requirement, 'anyone'
     if (named.repository !== null) c.set('repository', named.repository);
     if (isContent) {
       const isRead = c.req.method === 'GET' || c.req.method === 'HEAD';
-      const request = { named, isRead, incoming: incomingBlob(c, path), mayAssume: mayAssume(c, path, named) };
+      const incoming = incomingBlob(c, path);
+      const request = { named, isRead, incoming, mayAssume: mayAssume(c, path, named, incoming) };
       const admitted = await admitToContent(arrivalOf(c), c.get('caller'), requirement as ContentRequirement, request);
       if (admitted.authority !== null) c.set('authority', admitted.authority);
       if (admitted.uploading !== null) c.set('uploading', admitted.uploading);
@@ -90,11 +91,12 @@ function incomingBlob(c: RequestContext, path: string): IncomingBlob | null {
   return { location: c.req.param('upload') ?? null, digest, length: contentLength(c) };
 }
 
-/** Whether the operation of the route makes its change through `changing`. */
-function mayAssume(c: RequestContext, path: string, { source }: Named): boolean {
+/** Whether the operation of the route may begin with the rights in this isolate's memory (`ContentRequest.mayAssume`). */
+function mayAssume(c: RequestContext, path: string, { source }: Named, incoming: IncomingBlob | null): boolean {
   const { method } = c.req;
   if (method === 'PUT' && path === MANIFEST) return true;
-  return method === 'POST' && path === STARTS && source !== null;
+  if (method === 'POST' && path === STARTS && source !== null) return true;
+  return incoming !== null && incoming.digest !== null && isSmall(incoming.length);
 }
 
 /**

@@ -172,7 +172,8 @@ function endedBy(error: unknown, broke: Refusal | null): Refusal | null {
   return broke && error instanceof Error && error.message.includes(broke.message) ? broke : null;
 }
 
-async function readSmall(stream: ReadableStream, length: number): Promise<Uint8Array> {
+/** Reads a body into memory. @throws body-incomplete if it ends early */
+export async function readSmall(stream: ReadableStream, length: number): Promise<Uint8Array> {
   const reader = stream.getReader({ mode: 'byob' });
   try {
     const { value } = await reader.readAtLeast(length, new Uint8Array(length));

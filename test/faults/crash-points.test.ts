@@ -163,6 +163,19 @@ function cancelling(): Change {
   };
 }
 
+/** Makes the change with a token of the same isolate, which then remembers the rights of the caller. */
+function withToken(change: Change, ...scopes: string[]): Change {
+  const query = ['repository:acme/api:pull,push', ...scopes].map((scope) => `scope=${scope}`).join('&');
+  return {
+    ...change,
+    run: async (world) => {
+      const answer = await must(world.fetch('GET', `/token?${query}`), 200);
+      const authorization = `Bearer ${((await answer.json()) as { token: string }).token}`;
+      await change.run({ ...world, fetch: (method, path, init) => world.fetch(method, path, { authorization, ...init }) });
+    },
+  };
+}
+
 const MIB = 1024 * 1024;
 const small = await contentOf(noise(3000));
 const long = await contentOf(noise(6 * MIB));
@@ -178,6 +191,10 @@ const CHANGES: Record<string, () => Change> = {
   'a manifest with a new tag': () => puttingManifest(),
   'a manifest too large for its row': () => puttingManifest({ annotations: { text: 'x'.repeat(200_000) } }),
   'a manifest that moves a tag': movingTag,
+  'a small blob, with remembered rights': () => withToken(inOneRequest()),
+  'a mount, with remembered rights': () => withToken(mounting(), 'repository:acme/base:pull'),
+  'a tag that moves, with remembered rights': () => withToken(movingTag()),
+  'a large manifest, with remembered rights': () => withToken(puttingManifest({ annotations: { text: 'x'.repeat(200_000) } })),
   'the deletion of a tag': () => deleting('tag'),
   'the deletion of a manifest': () => deleting('manifest'),
   'the deletion of a large manifest': () => deleting('large manifest'),

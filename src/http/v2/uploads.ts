@@ -31,8 +31,8 @@ export const uploads = new Hono<AppEnv>({ strict: false })
     if (mount !== undefined && isDigest(mount) && (await mountBlob(call, repositoryIn(c), mount, single(c, 'from')))) {
       return created(c, mount);
     }
-    const upload = await startUpload(call, repositoryIn(c), algorithm);
     const parameter = digestParameter(c);
+    const upload = await startUpload(call, repositoryIn(c), algorithm, parameter !== undefined);
     if (parameter === undefined) return progress(c, 202, 0, upload);
     const digest = parseDigest(parameter);
     await uploadBlob(call, upload, digest, chunkOf(c));

@@ -179,6 +179,7 @@ export async function commitSession(
   blob: { digest: Digest; size: number; objectKey: string },
 ): Promise<string> {
   const batch = newBatch(env);
+  pusher.assumed?.addTo(batch);
   requireSession(batch, id, session);
   // The blob is counted before its staged bytes are released. Otherwise another upload could take their space in between.
   publishBlob(batch, env, repository, blob, { ...pusher, staging: stagingOf(id, session) });
@@ -194,8 +195,7 @@ export async function commitSession(
   const kept = batch.query<{ object_key: string }>('SELECT object_key FROM blobs WHERE digest = :digest', {
     digest: blob.digest,
   });
-  const results = await batch.commit();
-  return results.first(kept)?.object_key ?? blob.objectKey;
+  return (await batch.commit()).first(kept)?.object_key ?? blob.objectKey;
 }
 
 /**

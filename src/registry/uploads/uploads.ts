@@ -10,22 +10,18 @@
  * is known. Otherwise it is refused as soon as the received bytes exceed the limit. A refusal `quota-exceeded` or
  * `digest-mismatch` closes the upload.
  */
-import { settings } from '../../env.ts';
 import type { Background } from '../../events/batch.ts';
-import { algorithmOf, type Digest } from '../../oci/digest.ts';
-import { assemble } from '../../storage/assembly.ts';
-import { blobKey } from '../../storage/keys.ts';
-import { deleteObjects, putVerified } from '../../storage/objects.ts';
+import type { Digest } from '../../oci/digest.ts';
 import { discard, NOTHING_STAGED, type Staged, stagedSize } from '../../storage/staging.ts';
-import { isEmpty, storeBody } from '../../storage/streams.ts';
+import { isEmpty } from '../../storage/streams.ts';
 import { isRefusal, Refusal } from '../../vocabulary/refusal.ts';
-import { type Blob, statBlobForPush } from '../blobs.ts';
+import { statBlobForPush } from '../blobs.ts';
 import { limitFor } from '../usage/limit.ts';
-import { explained, fits, OverLimit, requireRoom } from '../usage/staged.ts';
-import { type Chunk, finishDespiteOthers, lengthMismatch, outOfStep, receive } from './receiving.ts';
+import { explained, fits, OverLimit } from '../usage/staged.ts';
+import { isFinishedAtOnce, publish } from './publishing.ts';
+import { type Chunk, finishDespiteOthers, outOfStep, receive } from './receiving.ts';
 import {
   closeSession,
-  commitSession,
   FRESH,
   loadSession,
   openStaged,
@@ -195,103 +191,9 @@ async function settle(env: Stores, upload: Upload, digest: Digest): Promise<void
   throw outOfStep(stagedSize(openStaged(session)));
 }
 
-/**
- * Verifies the staged bytes and the last chunk, then publishes the blob (invariant 1).
- * @throws overtaken if another request has changed the upload meanwhile; digest-mismatch, length-mismatch, quota-exceeded
- */
-async function publish(
-  env: Stores,
-  upload: Upload,
-  session: Session,
-  digest: Digest,
-  chunk: Chunk,
-  work: Background,
-): Promise<void> {
-  requireRoom(session.limit, stagedSize(session.staged) + (chunk.body.length ?? 0));
-  const { blob, written } = isWhole(env, session, chunk)
-    ? await putWhole(env, digest, chunk)
-    : await putStaged(env, upload, session, digest, chunk, work);
-  const deleteUnused = (kept: string | null) =>
-    work.waitUntil(deleteObjects(env, unusedKeys(session.staged, written, blob.objectKey, kept)));
-  try {
-    deleteUnused(await commitSession(env, upload, session, blob));
-  } catch (error) {
-    if (isRefusal(error)) deleteUnused(null);
-    throw error;
-  }
-  if (session.version === 0) rememberFinished(upload.id);
-}
-
-/** Returns the R2 keys to delete after a commit. @param kept the key in the blob's row; `null` if the commit failed */
-function unusedKeys(before: Staged, written: Staged, objectKey: string, kept: string | null): string[] {
-  const parts = before.multipart ? [before.multipart.key] : [];
-  // The multipart object of `before` is kept, because the concurrent request may have published it.
-  if (kept === null) return [objectKey, ...keysOfPieces(written)].filter((key) => !parts.includes(key));
-  return [objectKey, ...parts, ...keysOfPieces(before), ...keysOfPieces(written)].filter((key) => key !== kept);
-}
-
-function keysOfPieces({ pieces }: Staged): string[] {
-  return pieces.map(({ key }) => key);
-}
-
-interface Verified {
-  blob: Blob;
-  /** The bytes that this request has staged in pieces or parts. */
-  written: Staged;
-}
-
-/** Returns true if the whole blob comes in one request of known length. R2 then verifies the digest during a single put. */
-function isWhole(env: Stores, session: Session, { body }: Chunk): boolean {
-  if (session.version > 0) return false;
-  return !body.stream || (body.length !== null && body.length <= settings(env).maxPutBytes);
-}
-
-async function putWhole(env: Stores, digest: Digest, { body, range }: Chunk): Promise<Verified> {
-  const size = body.length ?? 0;
-  if (range && range.offset !== 0) throw outOfStep(0);
-  if (range && range.length !== size) throw lengthMismatch();
-  const objectKey = blobKey(digest);
-  const put = (content: ReadableStream | Uint8Array | string) => putVerified(env, objectKey, content, digest);
-  await (body.stream ? storeBody({ sources: [], size: 0 }, body.stream, size, put) : put(''));
-  return { blob: { digest, size, objectKey }, written: NOTHING_STAGED };
-}
-
-async function putStaged(
-  env: Stores,
-  upload: Upload,
-  session: Session,
-  digest: Digest,
-  chunk: Chunk,
-  work: Background,
-): Promise<Verified> {
-  const { staged, written, interrupted } = await receive(env, { ...upload, algorithm: algorithmOf(digest) }, session, chunk);
-  try {
-    if (interrupted) throw new Refusal('body-incomplete', { cause: interrupted });
-    const objectKey = await assemble(env, staged, digest, settings(env));
-    return { blob: { digest, size: stagedSize(staged), objectKey }, written };
-  } catch (error) {
-    work.waitUntil(discard(env, written));
-    throw error;
-  }
-}
-
-/**
- * The ids of uploads that this isolate has finished in a single request. Such an upload has no row, because writing a row would
- * be the most expensive part of the push. A request to cancel such an upload is answered with 404 if this isolate knows the id,
- * otherwise with 204.
- */
-const finishedAtOnce = new Set<string>();
-const FINISHED_MAX = 2000;
-
-function rememberFinished(id: string): void {
-  const [oldest] = finishedAtOnce;
-  if (oldest !== undefined && finishedAtOnce.size >= FINISHED_MAX) finishedAtOnce.delete(oldest);
-  finishedAtOnce.add(id);
-}
-
 /** Endpoint end-14: cancels an upload. @throws upload-unknown */
 export async function cancelUpload(env: Stores, upload: Upload, work: Background): Promise<void> {
-  if (finishedAtOnce.has(upload.id)) throw new Refusal('upload-unknown');
+  if (isFinishedAtOnce(upload.id)) throw new Refusal('upload-unknown');
   const staged = await closeSession(env, upload, null);
   if (!staged) throw new Refusal('upload-unknown');
   work.waitUntil(discard(env, staged));
