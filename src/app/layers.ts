@@ -100,18 +100,21 @@ async function uploadOf(
 export async function downloadUrl(call: Call, repository: RepositoryName, digest: Digest): Promise<string> {
   requireRight(call, 'pull', repository);
   await requireLayer(call.env, repository, digest);
-  return `${call.origin}/layers/${await mintDownload(call.env, call.authority, { repository, digest }, call)}`;
+  const token = await mintDownload(call.env, call.authority, { repository, digest }, call);
+  // Clients that log a URL leave out the values of its query.
+  return `${call.origin}/layers/${digest}?token=${token}`;
 }
 
 /**
  * Opens the layer that a download URL is for. The rights of its holder are read from the database again.
+ * @param named the digest in the URL
  * @throws forbidden if the token is not valid, has expired, or its holder may not pull any more; blob-unknown
  */
-export async function openDownload(arrival: Arrival, token: string): Promise<OpenBlob> {
+export async function openDownload(arrival: Arrival, named: string, token: string): Promise<OpenBlob> {
   const ended = () =>
     new Refusal('forbidden', { message: 'this download URL is not valid, or not valid any more: request another one' });
   const download = await verifyDownload(arrival.env, token, arrival);
-  if (download === null) throw ended();
+  if (download?.digest !== named) throw ended();
   const { repository, digest, credential } = download;
   const authority = await loadCaller(arrival, credential, { repositories: [repository] }).catch((error: unknown) => {
     throw isRefusal(error, 'unauthenticated') ? ended() : error;

@@ -17,8 +17,8 @@ export const ROUTES: Record<string, Partial<Record<Method, Requirement>>> = {
   '/v2/:name{.+}/blobs/uploads/:upload': { GET: 'push', PATCH: 'push', PUT: 'push', DELETE: 'push' },
   '/v2/:name{.+}/blobs/:digest': { GET: 'pull', DELETE: 'delete' },
   '/token': { GET: 'anyone', POST: 'anyone' },
-  // The token in the path names its holder, whose rights the operation reads.
-  '/layers/:token': { GET: 'anyone' },
+  // The token in the query names its holder, whose rights the operation reads.
+  '/layers/:digest': { GET: 'anyone' },
 
   '/join': { GET: 'anyone' },
   '/api': { GET: 'anyone' },

@@ -248,7 +248,7 @@ const label = ({ method, path, requirement }: Row) => `${method} ${path} (${requ
 
 describe('the management API', () => {
   // Anyone who has an invitation or a download URL may use it: its token is the credential.
-  const withToken = ['/api/v1/invitations/accept', '/layers/:token'];
+  const withToken = ['/api/v1/invitations/accept', '/layers/:digest'];
   const own = rows.filter((row) => isOfApi(row) && !withToken.includes(row.path));
 
   test.each(own.map((row) => [label(row), row] as const))('%s', async (_, row) => {
