@@ -5,8 +5,8 @@ import { type BuildResult, build } from 'esbuild';
 import { parse } from 'smol-toml';
 import { beforeAll, expect, test } from 'vitest';
 
-/** The maximum number of bytes. A fifth is the console, and a quarter are libraries. Cloudflare allows 64 MB. */
-const MAX_BYTES = 1200 * 1024;
+/** The maximum number of bytes. A fifth is the console, a tenth the ECR API, and a quarter are libraries. Cloudflare allows 64 MB. */
+const MAX_BYTES = 1250 * 1024;
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
@@ -26,7 +26,7 @@ beforeAll(async () => {
   });
 });
 
-test('the Worker is under 1,200 KiB, minified', () => {
+test('the Worker is under 1,250 KiB, minified', () => {
   const size = built.outputFiles[0]?.contents.byteLength ?? 0;
   expect(size).toBeGreaterThan(10_000);
   expect(size).toBeLessThan(MAX_BYTES);
