@@ -14,12 +14,27 @@ export interface Counts {
 const WRITES = ['put', 'list', 'createMultipartUpload', 'uploadPart', 'complete'];
 const READS = ['get', 'head'];
 
-export function counting(env: Env): { env: Env; counts: Counts } {
+/** @returns `longest` tells how many round trips to D1 had to wait for each other */
+export function counting(env: Env): { env: Env; counts: Counts; longest: () => number } {
   const counts: Counts = { d1: 0, rowsRead: 0, rowsWritten: 0, r2Reads: 0, r2Writes: 0 };
-  return { env: { ...env, DB: countingDatabase(env.DB, counts), BLOBS: countingBucket(env.BLOBS, counts) }, counts };
+  const chain = new Chain();
+  const DB = countingDatabase(env.DB, counts, chain);
+  return { env: { ...env, DB, BLOBS: countingBucket(env.BLOBS, counts) }, counts, longest: () => chain.longest };
 }
 
-function countingDatabase(database: D1Database, counts: Counts): D1Database {
+/** The longest chain of calls of which each began after the one before had ended. Parallel calls count once. */
+class Chain {
+  longest = 0;
+
+  async add<T>(call: () => Promise<T>): Promise<T> {
+    const place = this.longest + 1;
+    const result = await call();
+    this.longest = Math.max(this.longest, place);
+    return result;
+  }
+}
+
+function countingDatabase(database: D1Database, counts: Counts, chain: Chain): D1Database {
   const tally = (results: D1Result[]) => {
     counts.d1++;
     for (const { meta } of results) {
@@ -29,12 +44,12 @@ function countingDatabase(database: D1Database, counts: Counts): D1Database {
   };
   return intercepted(database, async (name, effect, statement, args) => {
     if (!statement) {
-      const results = (await effect()) as D1Result[];
+      const results = (await chain.add(effect as () => Promise<unknown>)) as D1Result[];
       tally(results);
       return results;
     }
     // `first` does not return numbers of rows, so `all` is called instead. It returns them, and the same rows.
-    const result = await statement.all();
+    const result = await chain.add(() => statement.all());
     tally([result]);
     if (name !== 'DB.first') return result;
     const [row] = result.results as Record<string, unknown>[];

@@ -97,7 +97,7 @@ export const NewKeyForm: FC<NewKeyProps> = ({ c, action, owner, confirmation, re
       ) : (
         <>
           <input type="hidden" name="confirmation" value={confirmation} />
-          <p class="hint">You have just signed in at {providerName(c.env)}: that confirms this one key, for 10 minutes.</p>
+          <p class="field">You have just signed in at {providerName(c.env)}. That confirms one key, within 10 minutes.</p>
         </>
       )}
       <button type="submit" class="main">

@@ -126,7 +126,7 @@ function Confirm({ c, identity, token, refused }: ConfirmProps) {
     <Page c={c} title="Link an identity" section="account">
       <section class="narrow">
         <h1>Link this identity to your account?</h1>
-        <p>
+        <p class="field">
           At <strong>{new URL(identity.issuer).host}</strong> you are <code>{identity.subject}</code>. Whoever signs in there as
           this person can then do everything here that you can.
         </p>

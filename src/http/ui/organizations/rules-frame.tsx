@@ -54,10 +54,12 @@ export const RulesPage: FC<FrameProps> = ({ c, organization, title, actions, jso
       <header class="subject">
         <h1>{title === undefined ? 'Trust rules' : <a href={rulesAt('')}>Trust rules</a>}</h1>
         {actions}
-        <p class="description">
-          Rules of the registry itself: their jobs may use repositories of every organization. Rules for one organization are
-          made there, by its owners.
-        </p>
+        {title === undefined ? (
+          <p class="description">
+            Rules of the registry itself: their jobs may use repositories of every organization. Rules for one organization are
+            made there, by its owners.
+          </p>
+        ) : null}
       </header>
       {children}
     </Page>

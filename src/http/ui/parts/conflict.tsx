@@ -21,7 +21,7 @@ export const Conflict: FC<{ refused: Refused | undefined; fields: readonly Field
   const items = all.filter(({ typed, now }) => typed !== now);
   if (items.length === 0) return <p class="hint">What you typed is what stands now.</p>;
   return (
-    <>
+    <div class="field">
       <Table
         caption="What you typed, and what stands now"
         columns={[
@@ -32,7 +32,7 @@ export const Conflict: FC<{ refused: Refused | undefined; fields: readonly Field
         items={items}
       />
       <p class="hint">Saving again replaces what stands now.</p>
-    </>
+    </div>
   );
 };
 

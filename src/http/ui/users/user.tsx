@@ -11,7 +11,7 @@ import { InvitationLink } from '../invitation.tsx';
 import { KeyTable } from '../keys.tsx';
 import { Page, render, seeOther } from '../page.tsx';
 import { userAt } from '../parts/addresses.ts';
-import { ActionForm, Checkbox, Input, Overtaken, Refusals, type Refused } from '../parts/form.tsx';
+import { ActionForm, Checkbox, Input, Overtaken, Refusals, type Refused, sentence } from '../parts/form.tsx';
 import { Chip, Foreign, When } from '../parts/text.tsx';
 import { statusOf, tried } from '../refused.tsx';
 import { administratorCall } from './administrator.ts';
@@ -90,7 +90,7 @@ function UserView({ c, user, keys, refused }: UserProps) {
           Usage
         </a>
         <p class="description">
-          <Foreign text={description} /> The account was made <When at={createdAt} />.
+          <Foreign text={description === '' ? '' : sentence(description)} /> The account was made <When at={createdAt} />.
           {invitation === null ? null : (
             <>
               {' '}
