@@ -87,15 +87,45 @@ export async function previewPolicy(call: Call, subject: string, sent: readonly 
   requireMayEdit(call, subject);
   const after = statementsOf(subject, sent);
   const { statements: before, warnings } = await read(call, subject, after);
-  const { items, more } = subject.startsWith('repository:')
+  return previewed(call, subject, { before, after, warnings });
+}
+
+/**
+ * Previews a policy as `previewPolicy` does.
+ * @param change returns the new statements. It gets the saved ones, so that they are read once
+ */
+export async function previewChange(
+  call: Call,
+  subject: string,
+  change: (saved: ShownStatement[]) => readonly SentStatement[],
+): Promise<Preview> {
+  requireMayEdit(call, subject);
+  const { statements: before } = await read(call, subject, null);
+  const after = statementsOf(subject, change(before.map(shownStatement)));
+  const warnings = read(call, subject, after).then((planned) => planned.warnings);
+  return previewed(call, subject, { before, after, warnings });
+}
+
+async function previewed(
+  call: Call,
+  subject: string,
+  { before, after, warnings }: { before: Statement[]; after: Statement[]; warnings: string[] | Promise<string[]> },
+): Promise<Preview> {
+  const reach = subject.startsWith('repository:')
     ? { items: [nameOf(subject)], more: false }
-    : await listRepositories(
+    : listRepositories(
         call.env,
         { after: '', limit: PREVIEW_MAX },
         reachOf([...before, ...after].flatMap(({ repositories }) => repositories)),
       );
-  const { changes, truncated } = await compare(call.env, subject, { before, after, repositories: items }, call.authority);
-  return { changes, truncated: truncated || more, warnings: [...warnings, ...(await mistakesIn(call, subject, after))] };
+  const repositories = Promise.resolve(reach).then(({ items }): string[] => items);
+  const [{ changes, truncated }, { more }, warned, mistakes] = await Promise.all([
+    compare(call.env, subject, { before, after, repositories }, call.authority),
+    reach,
+    warnings,
+    mistakesIn(call, subject, after),
+  ]);
+  return { changes, truncated: truncated || more, warnings: [...warned, ...mistakes] };
 }
 
 /**

@@ -10,10 +10,10 @@ import {
   type Place,
   placeTest,
   pullPatterns,
-  pullsSaid,
   reachOf,
   repositoriesNaming,
   type Said,
+  saidBy,
 } from '../auth/visibility.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import type { PageQuery } from '../oci/page.ts';
@@ -82,7 +82,7 @@ export async function listCatalog(call: Call, page: PageQuery): Promise<ListPage
 
 /**
  * The maximum number of rounds in one request. A second round is needed only if the caller may not see most candidates. Each
- * round runs three statements, and an invocation may run 50.
+ * round runs two statements, and an invocation may run 50.
  */
 const ROUNDS = 12;
 /** The number of candidates of the second round. Each further round reads twice as many, up to the maximum. */
@@ -148,6 +148,8 @@ function sizeOf(round: number, limit: number): number {
 interface Search {
   text: string;
   reach: Place;
+  /** True if all names that the search may find have one of the prefixes of `reach`. */
+  isWhole: boolean;
   /** Returns true for a name that has one of the prefixes of `reach`. */
   hasPrefix: (name: string) => boolean;
   /** Returns true for a name in the namespace and within the limits of the credential. */
@@ -159,10 +161,12 @@ function searchFor(authority: Authority, { search, namespace }: Wanted): Search 
   const limits = namespace === undefined ? bounds : [{ prefixes: [`${namespace}/`], names: [] }, ...bounds];
   const reach = limits.reduce(common, reachOf(pullPatterns(authority)));
   const tests = limits.map(placeTest);
+  const hasPrefix = placeTest({ ...reach, names: [] });
   return {
     text: search,
     reach,
-    hasPrefix: placeTest({ ...reach, names: [] }),
+    isWhole: hasPrefix(namespace === undefined ? '' : `${namespace}/`),
+    hasPrefix,
     isWithin: (name) => tests.every((test) => test(name)),
   };
 }
@@ -182,25 +186,32 @@ interface Candidates {
 async function candidatesAfter(
   env: Call['env'],
   authority: Authority,
-  { text, reach, hasPrefix, isWithin }: Search,
+  { text, reach, isWhole, hasPrefix, isWithin }: Search,
   page: PageQuery,
 ): Promise<Candidates> {
-  const naming = await repositoriesNaming(env, authority, page);
+  const { prefixes } = reach;
+  const naming = repositoriesNaming(env, authority, page);
   const own = nextOf(reach.names, page);
-  const names = [...own.items, ...naming.filter((name) => !hasPrefix(name) && isWithin(name))];
+  const candidatesUpTo = (names: string[], until?: string) =>
+    listCandidates(env, page, { prefixes, names, search: text, until });
+  // If the caller's own rights reach all names, the policies of repositories add none, so the two lists are read at once.
+  const all = isWhole ? candidatesUpTo(own.items) : null;
+  const [rows, listed] = await Promise.all([naming, all]);
+  const named = [...new Set(rows.map(({ repository }) => repository))];
   // If the list of repositories that name the caller is cut off, names after its last one are left for the next round.
-  const until = naming.length < page.limit ? undefined : naming.at(-1);
-  const { items, more } = await listCandidates(env, page, { prefixes: reach.prefixes, names, search: text, until });
-  const ends = [naming.length < page.limit ? null : naming.at(-1), more ? items.at(-1) : null, own.cut];
+  const until = named.length < page.limit ? undefined : named.at(-1);
+  const { items, more } =
+    listed ?? (await candidatesUpTo([...own.items, ...named.filter((name) => !hasPrefix(name) && isWithin(name))], until));
+  const ends = [until, more ? items.at(-1) : null, own.cut];
   // Each of the three lists is complete up to its last name, or complete if nothing follows. The candidates are complete up to
   // the smallest of these names.
   const horizon = ends.filter((end) => end != null).sort()[0] ?? null;
   const candidates = items.filter((name) => horizon === null || name <= horizon);
-  const named = new Set(naming);
-  const said = await pullsSaid(
+  const wanted = new Set<string>(candidates);
+  const said = await saidBy(
     env,
     authority,
-    candidates.filter((name) => named.has(name)),
+    rows.filter(({ repository }) => wanted.has(repository)),
   );
   return { candidates, said, horizon };
 }

@@ -199,12 +199,28 @@ export async function pullsSaid(
      WHERE n.principal IN (SELECT value FROM json_each(:principals))
        AND n.repository IN (SELECT value FROM json_each(:repositories))`,
     { principals, repositories },
-  ).all<{ repository: string; principal: string; pull: number }>();
+  ).all<PullRow>();
+  return saidBy(env, asker, results);
+}
+
+/** A principal that the policy of a repository names, with the bits of what the policy says about it. */
+export interface PullRow {
+  repository: string;
+  principal: string;
+  pull: number;
+}
+
+/** Sums up what the rows say, by repository. Reads the policies whose conditions or exceptions decide. */
+export async function saidBy(
+  env: Pick<Database, 'DB'>,
+  asker: Pick<Authority, 'principals' | 'circumstances' | 'subject'>,
+  rows: readonly PullRow[],
+): Promise<Map<string, Said>> {
   const said = new Map<string, Said>();
-  const depending = results.filter(({ pull }) => (pull & DEPENDS) !== 0).map(({ repository }) => repository);
+  const depending = rows.filter(({ pull }) => (pull & DEPENDS) !== 0).map(({ repository }) => repository);
   for (const [repository, statements] of await dependingPolicies(env, [...new Set(depending)]))
     said.set(repository, saidIn(statements, asker));
-  for (const { repository, principal, pull } of results) {
+  for (const { repository, principal, pull } of rows) {
     const before = said.get(repository);
     said.set(repository, {
       allows: before?.allows === true || (pull & ALLOWS) !== 0,
@@ -231,12 +247,7 @@ async function dependingPolicies(
      FROM policies WHERE subject IN (SELECT 'repository:' || value FROM json_each(:repositories))`,
     { repositories },
   ).all<{ repository: string; statements: string | null }>();
-  return new Map(
-    results.map(({ repository, statements }) => [
-      repository,
-      statements === null ? null : (JSON.parse(statements) as Statement[]),
-    ]),
-  );
+  return new Map(results.map((row) => [row.repository, row.statements === null ? null : JSON.parse(row.statements)]));
 }
 
 /** What the statements with conditions or exceptions say about a caller. The index has the others. */
@@ -263,14 +274,14 @@ export async function publicAmong(env: Pick<Database, 'DB'>, repositories: reado
 }
 
 /**
- * Returns up to `limit` repositories after `after` whose policies name one of the caller's principals, in byte order. Each step
- * of the recursion finds the next repository in the index.
+ * Returns up to `limit` repositories after `after` whose policies name one of the caller's principals, in byte order, with a
+ * row for each principal. Each step of the recursion finds the next repository in the index.
  */
 export async function repositoriesNaming(
   env: Database,
   { principals }: Pick<Authority, 'principals'>,
   { after, limit }: { after: string; limit: number },
-): Promise<string[]> {
+): Promise<PullRow[]> {
   const next = (from: string) => `(SELECT min(repository) FROM (SELECT (SELECT repository FROM policy_principals
     WHERE principal = p.value AND repository > ${from} ORDER BY repository LIMIT 1) AS repository
       FROM json_each(:principals) p))`;
@@ -279,8 +290,10 @@ export async function repositoriesNaming(
     `WITH RECURSIVE page(repository) AS (
        SELECT ${next(':after')} UNION ALL SELECT ${next('page.repository')} FROM page WHERE page.repository IS NOT NULL
          LIMIT :limit)
-     SELECT repository FROM page WHERE repository IS NOT NULL`,
+     SELECT n.repository, n.principal, ${PULL} AS pull FROM page CROSS JOIN policy_principals n
+       ON n.repository = page.repository AND n.principal IN (SELECT value FROM json_each(:principals))
+     WHERE page.repository IS NOT NULL ORDER BY 1`,
     { principals, after, limit },
-  ).all<{ repository: string }>();
-  return results.map(({ repository }) => repository);
+  ).all<PullRow>();
+  return results;
 }

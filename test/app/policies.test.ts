@@ -1,6 +1,6 @@
 /** Operations on policies and trust rules check rights and input by themselves, whatever `http` has checked. */
 import { beforeEach, describe, expect, test } from 'vitest';
-import { explain, getPolicy, previewPolicy, savePolicy } from '../../src/app/policies.ts';
+import { explain, getPolicy, previewChange, previewPolicy, savePolicy } from '../../src/app/policies.ts';
 import { deleteTrustRule, getTrustRule, listTrustRules, putTrustRule } from '../../src/app/trust-rules.ts';
 import { parseRepositoryName } from '../../src/oci/name.ts';
 import { callAs, reasonOf } from '../world/call.ts';
@@ -55,6 +55,7 @@ describe('a policy', () => {
         const call = await callAs(world, who);
         expect(await reasonOf(world, () => savePolicy(call, subject, pulls('acme/*'), null))).toBe(reason);
         expect(await reasonOf(world, () => previewPolicy(call, subject, pulls('acme/*')))).toBe(reason);
+        expect(await reasonOf(world, () => previewChange(call, subject, () => pulls('acme/*')))).toBe(reason);
       }
     }
   });

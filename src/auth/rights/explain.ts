@@ -132,11 +132,13 @@ async function seenPrincipal(
     const authority = await authorityOfRule(env, principal, claims, [repository]);
     return authority && mayAsk ? { authority, whole: true } : NOBODY;
   }
-  const own = (await statementsOfRepositories(env, [repository])).get(repository) ?? [];
-  const found =
+  const [statements, found] = await Promise.all([
+    statementsOfRepositories(env, [repository]),
     kind === 'user' || kind === 'robot'
-      ? (await seen(env, viewer, [principal], [repository]))[0]
-      : await seenGroup(env, viewer, principal);
+      ? seen(env, viewer, [principal], [repository]).then((all) => all[0])
+      : seenGroup(env, viewer, principal),
+  ]);
+  const own = statements.get(repository) ?? [];
   if (!found) return NOBODY;
   const { authority, whole } = found;
   return { authority: { ...authority, statements: [...authority.statements, ...own] }, whole };

@@ -113,7 +113,7 @@ interface Plan {
   before: Statement[];
   after: Statement[];
   /** The repositories to compare: those to which the statements may apply, or the repository whose policy is changed. */
-  repositories: string[];
+  repositories: string[] | Promise<string[]>;
 }
 
 /**
@@ -122,14 +122,19 @@ interface Plan {
  * @throws request-invalid if the statements cannot be saved, or need too many comparisons for one caller and one repository
  */
 export async function previewPolicy(env: Database, subject: string, plan: Plan, asker: Authority): Promise<Preview> {
-  const { before, after, repositories } = plan;
+  const { before, after } = plan;
   checkStatements(after);
   requireWithinOrganization(subject, after);
   const viewer = viewerOf(asker);
-  const { people, others, cut } = await concerned(env, subject, [...before, ...after], viewer);
+  const [{ people, others, cut }, repositories] = await Promise.all([
+    concerned(env, subject, [...before, ...after], viewer),
+    plan.repositories,
+  ]);
   const room = Math.max(1, Math.floor(PAIRS_MAX / Math.max(1, repositories.length)));
-  const own = await statementsOfRepositories(env, repositories);
-  const known = await seen(env, viewer, people.slice(0, room), []);
+  const [own, known] = await Promise.all([
+    statementsOfRepositories(env, repositories),
+    seen(env, viewer, people.slice(0, room), []),
+  ]);
   const authorities = [...known.map(({ authority }) => authority), ...others.map((other) => groupByName(other, false))].slice(
     0,
     room,

@@ -1,6 +1,7 @@
 /** The rights of a team or robot: its policy in words, and forms to change it. */
 import type { FC } from 'hono/jsx';
-import { getPolicy, type Policy, type Preview, previewPolicy, savePolicy } from '../../../app/policies.ts';
+import type { Call } from '../../../app/call.ts';
+import { getPolicy, type Policy, type Preview, previewChange, savePolicy } from '../../../app/policies.ts';
 import { callOf, type RequestContext } from '../../context.ts';
 import { type Form, versionIn } from '../forms.ts';
 import { ActionForm, Notice, Refusals, type Refused, sentence, TextArea } from '../parts/form.tsx';
@@ -24,17 +25,31 @@ interface Review {
 export async function changePolicy(c: RequestContext, subject: string, form: Form): Promise<Review | null> {
   const call = callOf(c);
   const version = versionIn(form);
-  const statements = await statementsIn(c, subject, form);
-  if (form.has('review')) return { statements, version, preview: await previewPolicy(call, subject, statements) };
-  await savePolicy(call, subject, statements, version);
-  return null;
+  const change = changeIn(form);
+  if (!form.has('review')) {
+    await savePolicy(call, subject, form.has('statements') ? change([]) : change(await savedOf(call, subject)), version);
+    return null;
+  }
+  let statements: IdentityStatement[] = [];
+  const preview = await previewChange(call, subject, (saved) => {
+    statements = change(saved as IdentityStatement[]);
+    return statements;
+  });
+  return { statements, version, preview };
 }
 
-async function statementsIn(c: RequestContext, subject: string, form: Form): Promise<IdentityStatement[]> {
-  if (form.has('statements')) return statementsOfJson(form.raw('statements'));
-  const { statements } = await getPolicy(callOf(c), subject);
-  const sent = statements as IdentityStatement[];
-  return form.has('remove') ? sent.filter((_, n) => n !== Number(form.text('remove'))) : [...sent, presetStatement(form)];
+async function savedOf(call: Call, subject: string): Promise<IdentityStatement[]> {
+  return (await getPolicy(call, subject)).statements as IdentityStatement[];
+}
+
+/** Returns the statements that the form asks for, from the saved ones. @throws request-invalid */
+function changeIn(form: Form): (saved: IdentityStatement[]) => IdentityStatement[] {
+  if (form.has('statements')) {
+    const statements = statementsOfJson(form.raw('statements'));
+    return () => statements;
+  }
+  if (form.has('remove')) return (saved) => saved.filter((_, n) => n !== Number(form.text('remove')));
+  return (saved) => [...saved, presetStatement(form)];
 }
 
 interface ReviewProps {

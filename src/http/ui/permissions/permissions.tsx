@@ -3,7 +3,7 @@
  */
 
 import { grantsIn, isConditional, listGrantsElsewhere, withoutPrincipal, withPreset } from '../../../app/grants.ts';
-import { getPolicy, previewPolicy, savePolicy } from '../../../app/policies.ts';
+import { getPolicy, previewChange, savePolicy } from '../../../app/policies.ts';
 import { getRepository } from '../../../app/repositories.ts';
 import type { ShownStatement } from '../../../contract/answers/statements.ts';
 import type { SentStatement } from '../../../contract/statements.ts';
@@ -19,6 +19,7 @@ import { repositoryAt } from '../parts/addresses.ts';
 import type { Refused } from '../parts/form.tsx';
 import { statusOf, tried } from '../refused.tsx';
 import { RepositoryPage } from '../repositories/frame.tsx';
+import { wordsIn } from '../rights.tsx';
 import { GrantForm, OtherGrants, OwnGrants, StatementsForm } from './grants.tsx';
 import { Review } from './review.tsx';
 
@@ -26,11 +27,12 @@ export const permissionPages = new Hono<AppEnv>()
   .get('/repositories/:name{.+}/-/permissions', async (c) => render(c, await page(c)))
   .post('/repositories/:name{.+}/-/permissions', async (c) => {
     const form = await readForm(c);
-    const wanted = await tried(form, () => wantedIn(c, form));
+    const wanted = await tried(form, async () => changeIn(form));
     if ('refused' in wanted) return render(c, await page(c, wanted.refused), statusOf(wanted.refused.refusal));
     const version = versionIn(form);
     if (form.text('what') !== 'save') return review(c, wanted.done, version);
-    const saved = await tried(form, () => savePolicy(callOf(c), subjectOf(c), wanted.done as SentStatement[], version));
+    const statements = wanted.done([]) as SentStatement[];
+    const saved = await tried(form, () => savePolicy(callOf(c), subjectOf(c), statements, version));
     if ('done' in saved) return seeOther(repositoryAt(repositoryIn(c), 'permissions'), 'saved');
     return review(c, wanted.done, version, saved.refused);
   });
@@ -39,24 +41,21 @@ function subjectOf(c: RequestContext): string {
   return `repository:${repositoryIn(c)}`;
 }
 
-/** Returns the statements that a form asks for. @throws request-invalid */
-async function wantedIn(c: RequestContext, form: Form): Promise<unknown[]> {
+/** Returns the statements that a form asks for, from the saved ones. The operation checks them. */
+type Change = (saved: readonly ShownStatement[]) => unknown[];
+
+/** @throws request-invalid */
+function changeIn(form: Form): Change {
   const what = form.text('what');
-  if (what === 'save' || what === 'statements') return statementsIn(form);
-  const { statements } = await getPolicy(callOf(c), subjectOf(c));
+  if (what === 'save' || what === 'statements') {
+    const statements = statementsIn(form);
+    return () => statements;
+  }
   const principal = principalIn(form.text('principal'));
-  if (what === 'remove') return withoutPrincipal(statements, principal, true);
+  if (what === 'remove') return (saved) => withoutPrincipal(saved, principal, true);
   const preset = form.text('preset');
   if (!Object.keys(PRESETS).includes(preset)) throw invalidInput({ at: 'preset', message: 'choose what to allow' });
-  return withPreset(
-    statements,
-    principal,
-    preset as Preset,
-    form
-      .text('tags')
-      .split(/[\s,]+/)
-      .filter(Boolean),
-  );
+  return (saved) => withPreset(saved, principal, preset as Preset, wordsIn(form.raw('tags')));
 }
 
 /** Returns the principal that a person typed. A bare name is that of a user. @throws request-invalid */
@@ -134,14 +133,21 @@ function Warnings({ warnings }: { warnings: readonly string[] }) {
  * Answers with the page that shows who would gain and lose rights by these statements. If they cannot be saved, the page says
  * why.
  */
-async function review(c: RequestContext, wanted: unknown[], version: number | null, refused?: Refused): Promise<Response> {
-  const statements = wanted as ShownStatement[];
-  const form = new Form(new URLSearchParams({ statements: JSON.stringify(statements, null, 2) }));
+async function review(c: RequestContext, change: Change, version: number | null, refused?: Refused): Promise<Response> {
+  let statements: ShownStatement[] = [];
+  const changed = (saved: readonly ShownStatement[]) => {
+    statements = change(saved) as ShownStatement[];
+    return statements as SentStatement[];
+  };
   const [repository, preview] = await Promise.all([
     getRepository(callOf(c), repositoryIn(c)),
-    tried(form, () => previewPolicy(callOf(c), subjectOf(c), statements as SentStatement[])),
+    tried(new Form(new URLSearchParams()), () => previewChange(callOf(c), subjectOf(c), changed)),
   ]);
-  if ('refused' in preview) return render(c, await page(c, preview.refused), statusOf(preview.refused.refusal));
+  if ('refused' in preview) {
+    // The form with the statements says why they cannot be saved.
+    const value = (name: string) => (name === 'statements' ? JSON.stringify(statements, null, 2) : '');
+    return render(c, await page(c, { ...preview.refused, value }), statusOf(preview.refused.refusal));
+  }
   const { name } = repository;
   return render(
     c,
