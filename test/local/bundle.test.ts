@@ -5,7 +5,7 @@ import { type BuildResult, build } from 'esbuild';
 import { parse } from 'smol-toml';
 import { beforeAll, expect, test } from 'vitest';
 
-/** The maximum number of bytes. A fifth is the console, a tenth the ECR API, and a quarter are libraries. Cloudflare allows 64 MB. */
+/** The maximum number of bytes. A fifth is the console, and a quarter are libraries. Cloudflare allows 64 MB. */
 const MAX_BYTES = 1250 * 1024;
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
