@@ -1,8 +1,8 @@
 /**
  * `npm run bench:cpu [-- --quick] [--peer] [--peer-source URL]` measures the CPU time of a request: of Berth, of the bare Worker,
  * which is the limit of the platform, and with `--peer` of another registry. The CPU time is that of the runtime (workerd) with
- * its SQLite, read from /proc, so it needs Linux. Rates say little on a busy machine. CPU time is disturbed less, and the
- * ratios compare samples that follow each other.
+ * its SQLite, read from /proc, so it needs Linux. Other programs on the machine can only add to it, because they empty the
+ * caches of the processor. So the samples of the sides take turns, and the least of each counts.
  */
 import { loadavg } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -34,7 +34,7 @@ exitOnSignals();
 const { values } = parseArgs({
   options: { quick: { type: 'boolean' }, peer: { type: 'boolean' }, 'peer-source': { type: 'string' } },
 });
-const rounds = values.quick ? 7 : 31;
+const rounds = values.quick ? 11 : 31;
 const sides: Side[] = [];
 try {
   const peer = values.peer || values['peer-source'] !== undefined ? await startPeer(values['peer-source']) : null;
@@ -44,7 +44,7 @@ try {
   for (const measure of MEASURES) rows.push(rowOf(measure, await samplesOf(measure)));
   console.log(tableOf([COLUMNS, ...rows]));
   const load = `load ${before.toFixed(1)} at the beginning, ${(loadavg()[0] ?? 0).toFixed(1)} at the end`;
-  console.log(`\nmedians of ${rounds} rounds; ${new Date().toISOString().slice(0, 10)}, ${machine()}, ${load}`);
+  console.log(`\nthe least of ${rounds} rounds; ${new Date().toISOString().slice(0, 10)}, ${machine()}, ${load}`);
 } finally {
   for (const side of sides) await side.stop();
 }
@@ -84,22 +84,18 @@ async function sampleOf(side: Side, measure: Measure): Promise<number | null> {
 }
 
 function rowOf(measure: Measure, samples: Samples): string[] {
-  const [berth = [], bare = [], peer = []] = [samples.get('berth'), samples.get('bare'), samples.get('peer')];
-  const ratio = (others: number[]) => median(berth.map((own, round) => own / (others[round] ?? Number.NaN)));
+  const least = (side: Side['name']) => Math.min(...(samples.get(side) ?? []));
+  const [berth, bare, peer] = [least('berth'), least('bare'), least('peer')];
   const target = TARGETS[measure];
-  const reached = target === undefined || ratio(bare) <= target ? '' : ' missed';
+  const reached = target === undefined || berth / bare <= target ? '' : ' missed';
   return [
     measure,
-    shown(median(berth)),
-    shown(median(bare)),
-    shown(ratio(bare)),
+    shown(berth),
+    shown(bare),
+    shown(berth / bare),
     target === undefined ? '' : `${target.toFixed(2)}${reached}`,
-    ...(peer.length > 0 ? [shown(median(peer)), shown(ratio(peer))] : ['', '']),
+    ...(Number.isFinite(peer) ? [shown(peer), shown(berth / peer)] : ['', '']),
   ];
-}
-
-function median(values: number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 }
 
 function shown(value: number): string {
