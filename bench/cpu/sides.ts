@@ -65,8 +65,9 @@ export async function startBerth(): Promise<Side> {
     prepare: async () => {
       await pusher.login();
       await puller.login();
-      // A client asks for the tag by HEAD before it pulls.
-      await puller.client.send(200, 'HEAD', puller.manifestPath(TAG));
+      // A client asks for the tag by HEAD, and pulls the manifest by its digest before its layers.
+      const { headers } = await puller.client.send(200, 'HEAD', puller.manifestPath(TAG));
+      await puller.client.send(200, 'GET', puller.manifestPath(String(headers['docker-content-digest'])));
     },
     work: {
       ...contentWork(pusher, puller),
