@@ -3,7 +3,8 @@ import { type Env, settings, type Vars } from '../env.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import { type TarEntry, TarError, TarLister } from '../oci/tar.ts';
-import { ZstdError, ZstdUnpacker } from '../oci/zstd.ts';
+import { ZstdError } from '../oci/zstd-frames.ts';
+import { unzstd } from '../storage/unzstd.ts';
 import { perDatabase } from '../telemetry.ts';
 import { isRefusal, Refusal } from '../vocabulary/refusal.ts';
 import { openBlob, statBlob } from './blobs.ts';
@@ -128,11 +129,11 @@ function unlistable(error: unknown): Refusal {
 async function filesOf(stream: ReadableStream<Uint8Array>, mostBytes: number): Promise<LayerFiles> {
   const lister = new TarLister(ENTRIES_MAX);
   const listed = (truncated: boolean) => ({ entries: lister.entries, characters: lister.characters, truncated });
-  const work = { bytes: 0 };
+  let bytes = 0;
   try {
-    for await (const chunk of unpacked(stream, work)) {
-      work.bytes += chunk.byteLength;
-      if (work.bytes > mostBytes) return listed(true);
+    for await (const chunk of unpacked(stream)) {
+      bytes += chunk.byteLength;
+      if (bytes > mostBytes) return listed(true);
       lister.push(chunk);
       if (lister.done) break;
     }
@@ -149,7 +150,7 @@ async function filesOf(stream: ReadableStream<Uint8Array>, mostBytes: number): P
 }
 
 /** Yields the unpacked layer. The compression is recognized by the first bytes, because media types are not always right. */
-async function* unpacked(stream: ReadableStream<Uint8Array>, work: { bytes: number }): AsyncGenerator<Uint8Array> {
+async function* unpacked(stream: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
   const reader = stream.getReader();
   const { value: first = new Uint8Array() } = await reader.read();
   const whole = new ReadableStream<Uint8Array>({
@@ -162,7 +163,7 @@ async function* unpacked(stream: ReadableStream<Uint8Array>, work: { bytes: numb
     cancel: (reason) => reader.cancel(reason),
   });
   if (first[0] === 0x1f && first[1] === 0x8b) yield* whole.pipeThrough<Uint8Array>(new DecompressionStream('gzip') as never);
-  else if (isZstd(first)) yield* unzstd(whole, work);
+  else if (isZstd(first)) yield* unzstd(whole);
   else yield* whole;
 }
 
@@ -170,24 +171,4 @@ async function* unpacked(stream: ReadableStream<Uint8Array>, work: { bytes: numb
 function isZstd([b0 = 0, b1, b2, b3]: Uint8Array): boolean {
   if (b0 === 0x28) return b1 === 0xb5 && b2 === 0x2f && b3 === 0xfd;
   return (b0 & 0xf0) === 0x50 && b1 === 0x2a && b2 === 0x4d && b3 === 0x18;
-}
-
-/** A block takes some time, however few bytes it has. */
-const BLOCK_WORK = 4096;
-/** Unpacking zstd takes 20 ms a megabyte and more, since the runtime cannot do it. */
-const ZSTD_WORK_MAX = 128 * 1024 * 1024;
-
-/** Stops at the limit of work as if the layer had more entries: the last chunk is beyond it. */
-async function* unzstd(stream: ReadableStream<Uint8Array>, work: { bytes: number }): AsyncGenerator<Uint8Array> {
-  const unpacker = new ZstdUnpacker();
-  for await (const chunk of stream) {
-    let { blocks } = unpacker;
-    for (const bytes of unpacker.push(chunk)) {
-      work.bytes += (unpacker.blocks - blocks) * BLOCK_WORK;
-      blocks = unpacker.blocks;
-      if (work.bytes > ZSTD_WORK_MAX) work.bytes = Number.MAX_SAFE_INTEGER;
-      yield bytes;
-    }
-  }
-  unpacker.end();
 }
