@@ -91,6 +91,9 @@ interface Sized {
   size: number;
 }
 
+/** Layers that one request reads. Each takes a call of D1 and one of R2, of which the free plan allows 50 for a request. */
+const READS_MAX = 20;
+
 /** `unread`: the list is not there, and was not made. */
 export type ListedLayer<L extends Sized> = { layer: L; files: LayerFiles | Refusal | 'unread' };
 
@@ -107,11 +110,13 @@ export async function listFilesOfLayers<L extends Sized>(
   const found = new Map<string, ListedLayer<L>>();
   const { layerFilesBytes: most } = settings(env);
   let left = most;
+  let reads = 0;
   for (const layer of layers) {
     if (found.has(layer.digest)) continue;
     let files: ListedLayer<L>['files'] = listsIn(env).get(layer.digest) ?? 'unread';
     if (files === 'unread' && layer.size > most) files = tooLarge(layer.size, most);
-    if (files === 'unread' && read && layer.size <= left) {
+    if (files === 'unread' && read && layer.size <= left && reads < READS_MAX) {
+      reads++;
       left -= layer.size;
       files = await listLayerFiles(env, repository, layer.digest, now).catch(unlistable);
     }

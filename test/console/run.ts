@@ -11,6 +11,7 @@ import { exitOnSignals, startRegistry } from '../world/registry.ts';
 import { startChromium } from './chromium.ts';
 import { makeContent } from './content.ts';
 import { checkPages, pathsOf, signIn, type Visit } from './crawl.ts';
+import { checkManyTags, MANY_TAGS_PATHS, makeManyTags } from './many-tags.ts';
 import { walk } from './walk.ts';
 
 exitOnSignals();
@@ -23,10 +24,12 @@ try {
   const origin = `http://${registry.host}`;
   const visit = { origin, name: registry.username, password: registry.password };
   await makeContent(origin, registry.password);
-  const paths = await pathsOf(browser, visit);
+  await makeManyTags(registry, origin);
+  const paths = [...new Set([...(await pathsOf(browser, visit)), ...MANY_TAGS_PATHS])];
   if (screenshots) await takeScreenshots(browser, visit, paths);
   else {
     if (!process.argv.includes('--walk')) await checkPages(browser, visit, paths, steps.step);
+    await checkManyTags(browser, visit, steps.step);
     await walk(browser, registry, steps.step);
   }
   if (steps.failed > 0) process.stderr.write(`the registry printed:\n${registry.output().slice(-4000)}\n`);

@@ -40,7 +40,8 @@ export interface Registry extends Target {
   /** Kills the program and all its processes at once. The data are kept. */
   kill9(): Promise<void>;
   /** Starts the program again on the same data and port. Ends it first if it still runs. */
-  restart(): Promise<void>;
+  /** @param between called while it is stopped */
+  restart(between?: () => Promise<void>): Promise<void>;
 }
 
 interface Program {
@@ -88,8 +89,9 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Regi
       await rm(dataDir, { recursive: true, force: true });
     },
     kill9: () => kill(program),
-    async restart() {
+    async restart(between) {
       await interrupt(program);
+      await between?.();
       program = await launch(env, host);
     },
   };

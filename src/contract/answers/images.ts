@@ -120,10 +120,12 @@ export const fileChanges = z.strictObject({
   sharedLayers: z.int().describe('How many of the lowest layers are the same in both'),
   sharedLayersRead: z
     .boolean()
-    .describe('False: the shared layers are too large to be read. A file of theirs that changed counts as added or removed'),
+    .describe('False: the shared layers were not read. A file of theirs that changed counts as added or removed'),
   unread: z
     .array(z.strictObject({ digest: z.string(), size: z.int() }))
-    .describe('Layers that were not read, because together they are larger than `LAYER_FILES_BYTES`. Ask again for the next'),
+    .describe(
+      'Layers that were not read: one request reads 20, of up to `LAYER_FILES_BYTES` together. Ask again for the others',
+    ),
   unreadable: z
     .array(z.strictObject({ digest: z.string(), message: z.string() }))
     .describe('Layers whose files cannot be listed, and why'),

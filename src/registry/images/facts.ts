@@ -61,13 +61,14 @@ export const INDEX_TYPES = quoted(MANIFEST_MEDIA_TYPES.filter(isIndexMediaType))
 export const isForeign = (descriptor: string) => `${descriptor} ->> 'mediaType' GLOB '*.nondistributable.v1.tar*'
   OR ${descriptor} ->> 'mediaType' GLOB '*.rootfs.foreign.diff.tar*'`;
 
-/** SQL query on manifest `m`: the digest and size of each blob that the document in its row references, without duplicates. */
+/** SQL query on manifest `m`: the digest and size of each blob that the document in its row references. */
 export const partsOf = (
   m: string,
+  union: 'UNION' | 'UNION ALL' = 'UNION',
 ) => `SELECT ${m}.content ->> '$.config.digest' AS digest, ${m}.content ->> '$.config.size' AS size
-  UNION SELECT value ->> 'digest', value ->> 'size' FROM json_each(${m}.content, '$.layers') 
+  ${union} SELECT value ->> 'digest', value ->> 'size' FROM json_each(${m}.content, '$.layers')
     WHERE NOT (${isForeign('value')})
-  UNION SELECT value ->> 'digest', value ->> 'size' FROM json_each(${m}.content, '$.manifests')
+  ${union} SELECT value ->> 'digest', value ->> 'size' FROM json_each(${m}.content, '$.manifests')
     WHERE value ->> 'mediaType' NOT IN (${quoted(MANIFEST_MEDIA_TYPES)})`;
 
 /**

@@ -54,7 +54,8 @@ export const indexSums = (digest: string) => `WITH own AS MATERIALIZED (
   parts AS MATERIALIZED (
     SELECT j.value ->> 0 AS digest, max(j.value ->> 1) AS size FROM own
     CROSS JOIN manifests p ON p.repository_id = ${REPOSITORY_ID} AND p.digest = own.digest
-    CROSS JOIN json_each((SELECT json_group_array(json_array(digest, size)) FROM (${partsOf('p')}) WHERE digest IS NOT NULL)) j
+    CROSS JOIN json_each((SELECT json_group_array(json_array(digest, size))
+      FROM (${partsOf('p', 'UNION ALL')}) WHERE digest IS NOT NULL)) j
     GROUP BY 1 LIMIT ${SUMMED_BLOBS_MAX + 1})
   SELECT sum(size) AS inAll, sum(size) FILTER (WHERE alone) AS alone FROM (
     SELECT size, NOT EXISTS (SELECT 1 FROM manifest_references x WHERE x.repository_id = ${REPOSITORY_ID}

@@ -120,8 +120,8 @@ function Sums({ changes, isCut }: { changes: FoundProps['changes']; isCut: boole
   const { added, removed, changed, addedBytes, removedBytes } = changes;
   return (
     <p>
-      {countText(added, 'file')} added, {removed.toLocaleString('en')} removed, {changed.toLocaleString('en')} changed:{' '}
-      {bytesText(addedBytes)} come and {bytesText(removedBytes)} go, unpacked.
+      {countText(added, 'file')} added, {removed.toLocaleString('en')} removed, {changed.toLocaleString('en')} changed.
+      Unpacked, {bytesText(addedBytes)} are new and {bytesText(removedBytes)} are gone.
       {isCut ? ' There are more files than are looked at.' : ''}
     </p>
   );

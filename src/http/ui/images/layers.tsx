@@ -112,6 +112,7 @@ function SizeOf({ layer, largest }: { layer: Layer | null; largest: number }) {
 function sharedText(sharedBy: number | null, most: number): string {
   if (sharedBy === null) return 'not counted';
   if (sharedBy <= 1) return 'only here';
+  if (sharedBy >= most && most === 2) return 'in other images, too';
   return sharedBy >= most ? `in ${most} or more images` : `in ${sharedBy} images`;
 }
 
