@@ -175,7 +175,7 @@ async function bundle(main: string, builtins: string[] = []): Promise<string> {
     format: 'esm',
     target: 'es2024',
     conditions: ['workerd', 'worker', 'browser'],
-    external: ['cloudflare:*', ...builtins],
+    external: ['cloudflare:*', 'node:*', ...builtins],
     write: false,
     logLevel: 'silent',
   });

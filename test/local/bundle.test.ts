@@ -20,7 +20,7 @@ beforeAll(async () => {
     minify: true,
     format: 'esm',
     conditions: ['workerd', 'worker', 'browser'],
-    external: ['cloudflare:*'],
+    external: ['cloudflare:*', 'node:*'],
     write: false,
     metafile: true,
   });
