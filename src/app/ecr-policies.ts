@@ -3,12 +3,14 @@ import { type Authority, onRepository } from '../auth/authority.ts';
 import { applies } from '../auth/conditions.ts';
 import { allows } from '../auth/policy.ts';
 import type { Statement } from '../auth/statement.ts';
-import { statementsOfText, textOfStatements } from '../contract/aws-policy.ts';
+import { statementsOfDocument, statementsOfText, textOfStatements } from '../contract/aws-policy.ts';
+import type { SentPolicy } from '../contract/policies.ts';
 import type { SentStatement } from '../contract/statements.ts';
 import type { RepositoryName } from '../oci/name.ts';
 import { invalidInput } from '../vocabulary/refusal.ts';
 import { requireRight } from './access.ts';
 import type { Call } from './call.ts';
+import { registryNumber } from './ecr.ts';
 import { getPolicy, savePolicy } from './policies.ts';
 import { storedStatement } from './statements.ts';
 
@@ -45,6 +47,27 @@ export async function setPolicyText(
   if (!force && !wouldAdminister(call.authority, repository, statements.map(storedStatement)))
     throw invalidInput({ at: '', message: 'you could not change this policy afterwards: send force to save it anyway' });
   await savePolicy(call, subject, statements, null, text);
+}
+
+/** The maximum number of bytes of a policy in the notation of AWS. */
+const TEXT_MAX_BYTES = 10_240;
+
+/**
+ * Returns the statements of a policy in either notation. A policy in the notation of AWS also has a text, which is shown to
+ * clients of the ECR API.
+ * @throws request-invalid
+ */
+export async function statementsIn(
+  { env }: Call,
+  subject: string,
+  sent: SentPolicy,
+): Promise<{ statements: readonly SentStatement[]; text: string | null }> {
+  if (!('Statement' in sent)) return { statements: sent.statements as SentStatement[], text: null };
+  const text = JSON.stringify(sent);
+  if (new TextEncoder().encode(text).byteLength > TEXT_MAX_BYTES)
+    throw invalidInput({ at: '', message: `the policy is longer than ${TEXT_MAX_BYTES} bytes` });
+  const place = { subject, registryId: await registryNumber(env) };
+  return { statements: statementsOfDocument(sent, place) as SentStatement[], text };
 }
 
 /** Deletes all statements of a policy. @returns its text; `null` if there was no statement. @throws repository-unknown */

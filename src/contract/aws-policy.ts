@@ -94,8 +94,12 @@ function statementOf(at: string, one: Json, place: PolicyPlace): PolicyStatement
   if (given !== 'Allow' && given !== 'Deny') throw wrong(`${at}.Effect`, 'it must be Allow or Deny');
   const effect = given === 'Allow' ? 'allow' : 'deny';
   const to = isOfRepository ? principalsOf(at, one, effect, place.registryId) : { repositories: resourcesOf(at, one, place) };
-  const actions = actionsOf(`${at}.Action`, textsIn(`${at}.Action`, action), effect);
-  if (to === null) return [];
+  const names = textsIn(`${at}.Action`, action);
+  if (to === null) {
+    for (const name of names) if (!name.startsWith('berth:')) patternOf(`${at}.Action`, name);
+    return [];
+  }
+  const actions = actionsOf(`${at}.Action`, names, effect);
   return [{ effect, actions, ...to, ...conditionsOf(at, condition) }];
 }
 

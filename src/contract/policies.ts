@@ -12,8 +12,17 @@ export const policyQuery = z.strictObject({
     .describe('`true`: saves nothing and answers with the rights that callers would gain and lose'),
 });
 
-export const identityPolicy = z.strictObject({ statements: identityStatements });
-export const repositoryPolicy = z.strictObject({ statements: repositoryStatements });
+/** A policy in the notation of AWS. Its conversion refuses members that it does not know. */
+const awsPolicy = z
+  .looseObject({})
+  .refine((value) => Object.hasOwn(value, 'Statement'), { abort: true })
+  .describe('The policy as JSON of AWS IAM, with actions of ECR. `docs/ecr.md` says what can be expressed');
+
+export const identityPolicy = z.union([z.strictObject({ statements: identityStatements }), awsPolicy]);
+export const repositoryPolicy = z.union([z.strictObject({ statements: repositoryStatements }), awsPolicy]);
+
+/** `statements`, or the document of AWS. */
+export type SentPolicy = z.output<typeof identityPolicy> | z.output<typeof repositoryPolicy>;
 
 export const explainQuery = z.strictObject({
   principal: z

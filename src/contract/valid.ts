@@ -14,13 +14,18 @@ import { messagesFor } from './messages.ts';
 export function parse<T extends z.ZodType>(schema: T, value: unknown, place = ''): z.output<T> {
   const result = schema.safeParse(value, { error: messagesFor(place, schema) });
   if (result.success) return result.data;
-  // Unknown field names come first, because the message of a refusal contains only the first error. A misspelt name often
-  // causes another error about a missing field, which would mislead.
-  const isName = ({ code }: z.core.$ZodIssue) => code === 'unrecognized_keys';
-  const { issues: all } = result.error;
-  const issues = [...all.filter(isName), ...all.filter((issue) => !isName(issue))].flatMap(issuesOf);
+  const issues = namesFirst(result.error.issues).flatMap(issuesOf);
   const errors = issues.map(({ path, message }) => ({ at: [place, ...path].filter(isStep).join('.'), message }));
   return requireNoErrors(errors) as never;
+}
+
+/**
+ * Moves unknown field names to the beginning, because the message of a refusal contains only the first error. A misspelt name
+ * often causes another error about a missing field, which would mislead.
+ */
+function namesFirst(all: readonly z.core.$ZodIssue[]): z.core.$ZodIssue[] {
+  const isName = ({ code }: z.core.$ZodIssue) => code === 'unrecognized_keys';
+  return [...all.filter(isName), ...all.filter((issue) => !isName(issue))];
 }
 
 type Issue = Pick<z.core.$ZodIssue, 'path' | 'message'>;
@@ -32,11 +37,14 @@ type Issue = Pick<z.core.$ZodIssue, 'path' | 'message'>;
 function issuesOf(issue: z.core.$ZodIssue): Issue[] {
   if (issue.code !== 'invalid_union' || issue.errors.length === 0) return [issue];
   const inside = issue.errors.find((issues) => issues.some(({ path }) => path.length > 0));
-  if (inside) return inside.flatMap(issuesOf).map(({ path, message }) => ({ path: [...issue.path, ...path], message }));
+  if (inside)
+    return namesFirst(inside)
+      .flatMap(issuesOf)
+      .map(({ path, message }) => ({ path: [...issue.path, ...path], message }));
   const all = issue.errors.flatMap((issues) => issues.flatMap(issuesOf)).map(({ message }) => message);
   // Only the first alternative may suggest a word.
   const messages = all.map((message, n) => (n === 0 ? message : message.replace(/^did you mean [^?]+\? It /, '')));
-  return [{ path: issue.path, message: messages.join(', or ') }];
+  return [{ path: issue.path, message: [...new Set(messages)].join(', or ') }];
 }
 
 function isStep(step: PropertyKey): boolean {

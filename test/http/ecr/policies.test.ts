@@ -137,6 +137,47 @@ test('a user who administers by the policy alone does not lock themselves out wi
   expect((await call('GetRepositoryPolicy', {}, bob)).error).toBe('AccessDenied');
 });
 
+test('a statement about root is kept, because owners may do everything, whichever actions it names', async () => {
+  const root = { Principal: { AWS: arn('root') }, Action: ['ecr:DescribeImages'] };
+  expect((await set(root)).status).toBe(200);
+  expect((await call('GetRepositoryPolicy')).body).toMatchObject({ policyText: policyText(root) });
+  expect((await set({ ...root, Action: 's3:GetObject' })).message).toMatch(/s3:GetObject/);
+});
+
+test('the management API accepts the notation, and the policy is read as it was sent', async () => {
+  const policy = { Version: '2012-10-17', Statement: { Effect: 'Allow', Principal: { AWS: arn('user/bob') }, Action: PULL } };
+  const put = (path: string, body: object, as = alice) => api(world, 'PUT', path, { as: as.bearer, body });
+  const path = '/repositories/alice/app/-/policy';
+  const preview = await put(`${path}?dryRun=true`, policy);
+  expect(preview.body).toMatchObject({ changes: [{ principal: 'user:bob' }] });
+  expect(await pulls(bob)).toBe(403);
+  expect((await put(path, policy)).body).toMatchObject({ statements: [{ actions: ['pull'], principals: ['user:bob'] }] });
+  expect(await pulls(bob)).toBe(200);
+  expect((await call('GetRepositoryPolicy')).body).toMatchObject({ policyText: JSON.stringify(policy) });
+  const refusals = [
+    { ...policy, statements: [] },
+    { ...policy, Statement: 1 },
+    { Statement: { ...policy.Statement, Condition: { Bool: { 'aws:SecureTransport': 'true' } } } },
+    { Statement: { ...policy.Statement, Sid: 'x'.repeat(10_240) } },
+  ];
+  for (const body of refusals) expect((await put(path, body)).status, JSON.stringify(body).slice(0, 99)).toBe(400);
+  expect((await put(path, policy, bob)).status).toBe(403);
+});
+
+test('the management API accepts the notation for policies of users, teams and robots', async () => {
+  await api(world, 'PUT', '/organizations/acme', { body: {} });
+  await api(world, 'PUT', '/organizations/acme/teams/dev', { body: {} });
+  await api(world, 'PUT', '/organizations/acme/robots/ci', { body: {} });
+  const policyFor = (Resource: string) => ({ Statement: [{ Effect: 'Allow', Action: 'ecr:*', Resource }] });
+  const repository = (name: string) => `arn:aws:ecr:eu-central-1:${registryId}:repository/${name}`;
+  for (const path of ['/users/carol', '/organizations/acme/teams/dev', '/organizations/acme/robots/ci']) {
+    const saved = await api(world, 'PUT', `${path}/policy`, { body: policyFor(repository('acme/*')) });
+    expect(saved.body, path).toMatchObject({ statements: [{ repositories: ['acme/*'] }] });
+  }
+  const outside = await api(world, 'PUT', '/organizations/acme/teams/dev/policy', { body: policyFor(repository('alice/*')) });
+  expect(outside.status).toBe(400);
+});
+
 test('a policy that is not understood is refused with its name, and nothing changes', async () => {
   const answer = await set({ Principal: '*', Condition: { StringEquals: { 'aws:PrincipalOrgID': 'o-1' } } });
   expect(answer.error).toBe('InvalidParameter');
