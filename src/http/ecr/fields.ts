@@ -37,7 +37,10 @@ export const imageIds = z.array(imageId).min(1).max(100);
 /** A label, which AWS calls a tag of a resource. The operation checks its length. */
 export const label = z.object({ Key: z.string(), Value: z.string() });
 
-export const imageTagMutability = z.enum(MUTABILITIES);
+export const imageTagMutability = z.enum(MUTABILITIES, {
+  // The order of the message, which programs match.
+  error: 'Member must satisfy enum value set: [IMMUTABLE, MUTABLE, MUTABLE_WITH_EXCLUSION, IMMUTABLE_WITH_EXCLUSION]',
+});
 
 export const exclusionFilters = z
   .array(

@@ -42,14 +42,18 @@ export function failureOf({ sent, problem }: { sent: SentName; problem: ImagePro
   return { imageId: idOf(sent), failureCode, failureReason: `${reason}${problem.message ?? ''}` };
 }
 
+/** Writes the name of an image as ECR does in messages. */
+export function shownId({ digest, tag }: SentName): string {
+  return `{imageDigest:'${digest ?? null}', imageTag:'${tag ?? null}'}`;
+}
+
 /** Runs an operation on images that must exist, and gives its refusal the message of ECR. */
 export async function onExisting<T>(call: EcrCall, repositoryName: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
     if (!isRefusal(error, 'manifest-unknown')) throw error;
-    const { digest = null, tag = null } = error.detail as SentName;
-    const id = `{imageDigest:'${digest}', imageTag:'${tag}'}`;
+    const id = shownId(error.detail as SentName);
     const where = `the repository with name '${repositoryName}' in the registry with id '${call.registryId}'`;
     throw new EcrError('ImageNotFound', `The image with imageId ${id} does not exist within ${where}`);
   }

@@ -15,7 +15,7 @@ import { parseDigest } from '../../oci/digest.ts';
 import { parseRepositoryName } from '../../oci/name.ts';
 import { EcrError } from './errors.ts';
 import { nextToken, PAGE, REPOSITORY } from './fields.ts';
-import { idOf, imageId, imageIds, nameOf, onExisting } from './image-fields.ts';
+import { idOf, imageId, imageIds, nameOf, onExisting, shownId } from './image-fields.ts';
 import { type EcrCall, type EcrOperation, ecrOperation } from './operation.ts';
 import { invalidParameter } from './validation.ts';
 
@@ -131,8 +131,8 @@ export const imageOperations: Readonly<Record<string, EcrOperation>> = {
     input: z.object({ ...oneImage, ...PAGE }),
     cost: 'read',
     async answer(call, { repositoryName, imageId }) {
-      const { digest, tag } = await existing(call, repositoryName, imageId);
-      const id = `{imageDigest:'${digest}', imageTag:'${tag}'}`;
+      await existing(call, repositoryName, imageId);
+      const id = shownId(nameOf(imageId));
       const where = `the repository with name '${repositoryName}' in the registry with id '${call.registryId}'`;
       throw new EcrError('ScanNotFound', `Image scan does not exist for the image with '${id}' in ${where}`);
     },

@@ -28,7 +28,8 @@ function shown(call: EcrCall, name: string, { policy, text, report }: Lifecycle)
     registryId: call.registryId,
     repositoryName: name,
     lifecyclePolicyText: text ?? JSON.stringify(policy),
-    ...(report === null ? {} : { lastEvaluatedAt: report.at }),
+    // ECR answers the beginning of the epoch if the rules have not run yet.
+    lastEvaluatedAt: report?.at ?? 0,
   };
 }
 

@@ -25,6 +25,7 @@ function constraintOf(issue: z.core.$ZodIssue): string {
     case 'invalid_type':
       return issue.input === undefined ? 'Member must not be null' : `Member must be of type ${issue.expected}`;
     case 'invalid_value':
+      if (issue.message.startsWith('Member ')) return issue.message;
       return `Member must satisfy enum value set: [${issue.values.join(', ')}]`;
     case 'invalid_format':
       return `Member must satisfy regular expression pattern: ${bare(String(issue.pattern ?? ''))}`;

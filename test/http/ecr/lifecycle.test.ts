@@ -48,8 +48,9 @@ const policyText = (count: number) =>
 test('a policy is saved, read as it was sent, and deleted', async () => {
   const saved = await call('PutLifecyclePolicy', { lifecyclePolicyText: policyText(1) });
   expect(saved.body).toMatchObject({ repositoryName, lifecyclePolicyText: policyText(1) });
-  expect((await call('GetLifecyclePolicy')).body).toEqual(saved.body);
-  expect((await call('DeleteLifecyclePolicy')).body).toEqual(saved.body);
+  const notRun = { ...saved.body, lastEvaluatedAt: 0 };
+  expect((await call('GetLifecyclePolicy')).body).toEqual(notRun);
+  expect((await call('DeleteLifecyclePolicy')).body).toEqual(notRun);
   const { registryId } = saved.body;
   expect(await call('GetLifecyclePolicy')).toMatchObject({
     status: 400,

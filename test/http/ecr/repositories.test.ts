@@ -77,6 +77,12 @@ test('a member of the input that is wrong is named', async () => {
   });
 });
 
+test('the values of a setting are named in the order that programs match', async () => {
+  const answer = await ecr(world, by(alice), 'CreateRepository', { repositoryName: 'alice/app', imageTagMutability: 'x' });
+  const values = 'IMMUTABLE, MUTABLE, MUTABLE_WITH_EXCLUSION, IMMUTABLE_WITH_EXCLUSION';
+  expect(answer.message).toMatch(`'Member must satisfy enum value set: [${values}]'`);
+});
+
 test('the password of an authorization token opens the registry for docker', async () => {
   const { body } = await ecr<{ authorizationData: { authorizationToken: string; expiresAt: number; proxyEndpoint: string }[] }>(
     world,
