@@ -19,6 +19,7 @@ export async function documents(): Promise<Record<string, string>> {
     bundle: true,
     format: 'esm',
     conditions: ['workerd', 'worker', 'browser'],
+    external: ['node:*'],
     write: false,
     logLevel: 'silent',
     plugins: [{ name: 'runtime', setup }],
