@@ -55,10 +55,16 @@ export function layerMeasures(
     bare: { push: (layer) => bare.pushParts(layer), at: bare },
     ...streamed,
   };
+  const chunked: Shelves = {
+    berth: { push: (layer) => stream.pushChunked(layer), at: stream },
+    bare: { push: (layer) => bare.pushParts(layer), at: bare },
+    ...(distribution && { distribution: { push: (layer: Blob) => distribution.pushChunked(layer), at: distribution } }),
+  };
   return [
     pushMeasure('push, direct', null, direct, memory),
     pushMeasure('push, staged', 0.95, staged, memory),
     pushMeasure('push, hashed', 0.8, hashed, memory),
+    pushMeasure('push, chunks', 0.7, chunked, memory),
     pullMeasure('pull, one put', 0.95, direct, memory, milliseconds),
     pullMeasure('pull, multipart', 0.95, hashed, memory, milliseconds),
   ];
