@@ -163,14 +163,38 @@ export interface Multipart {
   key: string;
   uploadId: string;
   etags: string[];
+  /** The numbers of the parts, in ascending order. Absent if they are 1, 2, 3 and so on. */
+  numbers?: number[];
   size: number;
 }
 
-/** Uploads one more part. If `before` is `null`, this first creates a multipart upload under a new key. */
-export async function appendPart(env: Bucket, before: Multipart | null, bytes: Uint8Array): Promise<Multipart> {
+/**
+ * Uploads one more part. If `before` is `null`, this first creates a multipart upload under a new key.
+ * @param number the number of the part. By default, it follows the number of the last part
+ */
+export async function appendPart(
+  env: Bucket,
+  before: Multipart | null,
+  bytes: Uint8Array,
+  number: number = lastNumber(before) + 1,
+): Promise<Multipart> {
   const multipart = before ?? (await createMultipart(env));
-  const { etag } = await persistent(() => resume(env, multipart).uploadPart(multipart.etags.length + 1, bytes));
-  return { ...multipart, etags: [...multipart.etags, etag], size: multipart.size + bytes.byteLength };
+  const { etag } = await persistent(() => resume(env, multipart).uploadPart(number, bytes));
+  return { ...withPart(multipart, etag, number), size: multipart.size + bytes.byteLength };
+}
+
+/** Adds a part that was uploaded. The size stays. */
+export function withPart(multipart: Multipart, etag: string, number: number): Multipart {
+  return { ...multipart, etags: [...multipart.etags, etag], numbers: [...numbersOf(multipart), number] };
+}
+
+function numbersOf({ etags, numbers }: Multipart): number[] {
+  return numbers ?? etags.map((_, n) => n + 1);
+}
+
+/** Returns the number of the last part, or 0 if there is none. */
+export function lastNumber(multipart: Multipart | null): number {
+  return multipart === null ? 0 : (numbersOf(multipart).at(-1) ?? 0);
 }
 
 async function createMultipart(env: Bucket): Promise<Multipart> {
@@ -181,7 +205,8 @@ async function createMultipart(env: Bucket): Promise<Multipart> {
 }
 
 export async function completeMultipart(env: Bucket, multipart: Multipart): Promise<void> {
-  const parts = multipart.etags.map((etag, n) => ({ etag, partNumber: n + 1 }));
+  const numbers = numbersOf(multipart);
+  const parts = multipart.etags.map((etag, n) => ({ etag, partNumber: numbers[n] ?? n + 1 }));
   await persistent(() => resume(env, multipart).complete(parts));
 }
 

@@ -3,13 +3,26 @@
  * returns 4 KiB at a time and costs fifteen times the CPU. An isolate has 128 MB of memory, and exceeding it ends all requests
  * of the isolate. So no layer is held in memory as a whole, and the memory of all buffers together is limited.
  */
-import { type Digest, type DigestAlgorithm, digestFromHash, webCryptoName } from '../oci/digest.ts';
 import { Refusal } from '../vocabulary/refusal.ts';
 
 /** A request body. `length` is the Content-Length, or `null` if the length is unknown (a chunked body). */
 export interface Incoming {
   stream: ReadableStream | null;
   length: number | null;
+}
+
+/**
+ * The size of the first buffer, in bytes. The buffer is doubled while bytes arrive, because most bodies of unknown length are
+ * short.
+ */
+export const FIRST_BUFFER = 64 * 1024;
+
+/** How the first buffer begins. */
+export interface Start {
+  /** The number of bytes to leave free at its beginning, for other bytes. Less than the size of a buffer. */
+  gap: number;
+  /** The number of bytes for which it has memory at first. */
+  expected: number;
 }
 
 /**
@@ -22,16 +35,20 @@ export async function* buffersOf(
   stream: ReadableStream,
   size: number,
   rest: 'cancelled' | 'left' = 'cancelled',
+  { gap, expected }: Start = { gap: 0, expected: FIRST_BUFFER },
 ): AsyncGenerator<Uint8Array> {
   const reader = stream.getReader({ mode: 'byob' });
   const reservation: Reservation = { bytes: 0 };
   let memory: ArrayBuffer | null = null;
+  let free = gap;
+  const first = () => grown(null, Math.min(size, gap + expected), reservation);
   try {
     for (;;) {
-      const { bytes, isLast } = await fill(reader, size, memory, reservation);
-      if (bytes.byteLength > 0) yield bytes;
+      const { bytes, isLast } = await fill(reader, size, memory ?? first(), reservation, free);
+      if (bytes.byteLength > free) yield bytes;
       if (isLast) return;
       memory = bytes.buffer as ArrayBuffer;
+      free = 0;
     }
   } finally {
     release(reservation);
@@ -41,23 +58,19 @@ export async function* buffersOf(
 }
 
 /**
- * The size of the first buffer, in bytes. The buffer is doubled while bytes arrive, because most bodies of unknown length are
- * short.
- */
-const FIRST_BUFFER = 64 * 1024;
-
-/**
  * Reads the next `size` bytes, or fewer at the end of the stream.
- * @param memory the memory of the previous buffer, which is reused, or `null` for the first buffer
+ * @param memory the memory of the previous buffer, which is reused
+ * @param gap the number of bytes at the beginning that are left free
  */
 async function fill(
   reader: ReadableStreamBYOBReader,
   size: number,
-  memory: ArrayBuffer | null,
+  memory: ArrayBuffer,
   reservation: Reservation,
+  gap: number,
 ): Promise<{ bytes: Uint8Array; isLast: boolean }> {
-  let buffer = memory ?? grown(null, Math.min(size, FIRST_BUFFER), reservation);
-  let filled = 0;
+  let buffer = memory;
+  let filled = gap;
   for (;;) {
     const wanted = buffer.byteLength - filled;
     const { value } = await reader.readAtLeast(wanted, new Uint8Array(buffer, filled, wanted));
@@ -69,6 +82,21 @@ async function fill(
     if (isLast || filled === size) return { bytes: new Uint8Array(buffer, 0, filled), isLast };
     buffer = grown(buffer, Math.min(size, 2 * filled), reservation);
   }
+}
+
+/** The size of the buffer with which `copyInto` reads. */
+const COPY_BYTES = 256 * 1024;
+
+/** Copies the content of the sources, which have `size` bytes together, to the beginning of `target`. */
+export async function copyInto(target: Uint8Array, { sources, size }: Before): Promise<void> {
+  let at = 0;
+  for (const open of sources) {
+    for await (const bytes of buffersOf(await open(), COPY_BYTES)) {
+      target.set(bytes.subarray(0, size - at), at);
+      at += bytes.byteLength;
+    }
+  }
+  if (at !== size) throw new Error(`the pieces of an upload have ${at} bytes instead of ${size}`);
 }
 
 function grown(before: ArrayBuffer | null, size: number, reservation: Reservation): ArrayBuffer {
@@ -109,24 +137,11 @@ export function concatenated(sources: (() => Promise<ReadableStream>)[], length:
   return readable;
 }
 
-/** Computes a digest of bytes that are passed in several calls. The runtime does the hashing. */
-export function hasher(algorithm: DigestAlgorithm): { update(bytes: Uint8Array): Promise<void>; digest(): Promise<Digest> } {
-  const stream = new crypto.DigestStream(webCryptoName(algorithm));
-  const writer = stream.getWriter();
-  return {
-    update: (bytes) => writer.write(bytes),
-    digest: async () => {
-      await writer.close();
-      return digestFromHash(algorithm, await stream.digest);
-    },
-  };
-}
-
 /** The maximum number of bytes of a body that is read into memory instead of piped. Piping a longer body takes less memory. */
 const SMALL_BODY = 256 * 1024;
 
 /** Bytes to write before a request's body into the same object. */
-interface Before {
+export interface Before {
   sources: (() => Promise<ReadableStream>)[];
   size: number;
 }
@@ -213,7 +228,7 @@ const reservations = new Set<WeakRef<Reservation>>();
  * @throws memory-full if the other bodies leave less memory
  */
 export function reserve(reservation: Reservation, bytes: number): void {
-  if (heldByOthers(reservation) + bytes > BUFFERED_MAX) {
+  if (!isFree(bytes, reservation)) {
     throw new Refusal('memory-full', {
       message:
         'the registry has no memory for another upload of unknown length at the moment. Nothing of this request was stored: ' +
@@ -225,13 +240,18 @@ export function reserve(reservation: Reservation, bytes: number): void {
   reservation.bytes = bytes;
 }
 
+/** True if the buffers of all bodies leave at least `bytes`. @param own a reservation that is not counted */
+export function isFree(bytes: number, own: Reservation | null = null): boolean {
+  return heldByOthers(own) + bytes <= BUFFERED_MAX;
+}
+
 export function release(reservation: Reservation): void {
   reservation.bytes = 0;
   heldByOthers(reservation);
 }
 
 /** Returns the number of bytes that other bodies use. Forgets reservations that were released or garbage-collected. */
-function heldByOthers(reservation: Reservation): number {
+function heldByOthers(reservation: Reservation | null): number {
   let sum = 0;
   for (const reference of reservations) {
     const held = reference.deref();

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { buffersOf, type Reservation, release, reserve } from '../../src/storage/streams.ts';
 import { contentOf } from '../world/images.ts';
-import { begin, finish, layer, locationOf, MIB, patch, pulled, unsized } from '../world/uploads.ts';
+import { begin, finish, layer, locationOf, MIB, patch, pulled, sized, unsized } from '../world/uploads.ts';
 import { newWorld } from '../world/world.ts';
 
 const KIB = 1024;
@@ -99,5 +99,18 @@ test('of long uploads of unknown length, as many start as memory allows, and the
   expect((await Promise.all(answers)).map(({ status }) => status)).toEqual([202, 202]);
   const taken = await patch(world, location, unsized(bytes));
   expect((await finish(world, locationOf(taken), digest)).status).toBe(201);
+  expect(await pulled(world, 'acme/api', digest)).toBe(digest);
+});
+
+test('ten concurrent chunks of known length all succeed, the ones beyond the memory without a part in it', async () => {
+  const world = await newWorld({ VERIFY: 'stream' });
+  const { bytes, digest } = await contentOf(layer(9 * MIB));
+  const locations = await Promise.all(Array.from({ length: 10 }, () => begin(world)));
+  const body = () => sized(bytes);
+  const answers = await Promise.all(locations.map((location) => patch(world, location, body())));
+  expect(answers.map(({ status }) => status)).toEqual(Array(10).fill(202));
+  for (const location of [locations[0], locations[9]]) {
+    expect((await finish(world, location ?? '', digest)).status).toBe(201);
+  }
   expect(await pulled(world, 'acme/api', digest)).toBe(digest);
 });

@@ -2,8 +2,9 @@
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Digest } from '../../src/oci/digest.ts';
+import { append } from '../../src/storage/appending.ts';
 import { assemble } from '../../src/storage/assembly.ts';
-import { append, discard, NOTHING_STAGED, type Staged, type StagingLimits, stagedSize } from '../../src/storage/staging.ts';
+import { discard, NOTHING_STAGED, type Staged, type StagingLimits, stagedSize } from '../../src/storage/staging.ts';
 import { type Faults, faulty } from '../world/faults.ts';
 import { contentOf, refusal } from '../world/images.ts';
 import {
@@ -65,7 +66,7 @@ describe('chunks', () => {
     const staged = await stage(cut(bytes, sizes));
     expect(stagedSize(staged)).toBe(bytes.byteLength);
     expect((await keysOf(world, 'uploads/')).sort()).toEqual(staged.pieces.map(({ key }) => key).sort());
-    expect(await contentsOf(await assemble(world.env, staged, digest, LIMITS))).toBe(digest);
+    expect(await contentsOf(await assemble(world.env, UPLOAD, staged, digest, LIMITS))).toBe(digest);
     return staged.pieces.map(({ size }) => size);
   }
 
@@ -91,7 +92,7 @@ describe('chunks', () => {
     expect(writes()).toBe(count);
     expect(reads()).toBeLessThanOrEqual(count);
     const before = reads();
-    expect(await contentsOf(await assemble(world.env, staged, digest, LIMITS))).toBe(digest);
+    expect(await contentsOf(await assemble(world.env, UPLOAD, staged, digest, LIMITS))).toBe(digest);
     expect(reads() - before).toBeLessThanOrEqual(15);
   });
 
@@ -139,7 +140,7 @@ describe('chunks', () => {
     const body = { stream: new Response(bytes).body, length: null };
     const { staged } = await append(world.env, UPLOAD, NOTHING_STAGED, body, LIMITS, 'sha256');
     expect(staged.pieces.map(({ size }) => size)).toEqual([...Array(3).fill(LIMITS.partBytes), 5]);
-    expect(await contentsOf(await assemble(world.env, staged, digest, LIMITS))).toBe(digest);
+    expect(await contentsOf(await assemble(world.env, UPLOAD, staged, digest, LIMITS))).toBe(digest);
   });
 });
 

@@ -10,6 +10,7 @@ import { readSmall, storeBody } from '../../storage/streams.ts';
 import { isRefusal, Refusal } from '../../vocabulary/refusal.ts';
 import type { Blob } from '../blobs.ts';
 import { requireRoom } from '../usage/staged.ts';
+import { stagingLimits } from './part-numbers.ts';
 import { type Chunk, lengthMismatch, outOfStep, receive } from './receiving.ts';
 import { commitSession, FRESH, type Session, type Stores, type Upload } from './sessions.ts';
 
@@ -85,7 +86,7 @@ async function putStaged(
   const { staged, written, interrupted } = await receive(env, { ...upload, algorithm: algorithmOf(digest) }, session, chunk);
   try {
     if (interrupted) throw new Refusal('body-incomplete', { cause: interrupted });
-    const objectKey = await assemble(env, staged, digest, settings(env));
+    const objectKey = await assemble(env, upload.id, staged, digest, stagingLimits(env, upload, session));
     return { blob: { digest, size: stagedSize(staged), objectKey }, written };
   } catch (error) {
     work.waitUntil(discard(env, written));

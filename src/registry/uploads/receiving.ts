@@ -2,13 +2,14 @@
  * Receives the bytes of a chunk within the storage limit of the namespace. Repeats the finish of an upload that a concurrent
  * finish has disturbed.
  */
-import { settings } from '../../env.ts';
 import type { ByteRange } from '../../oci/range.ts';
+import { append } from '../../storage/appending.ts';
 import { isSpoilt } from '../../storage/objects.ts';
-import { append, discard, partsAfter, type Staged, stagedSize } from '../../storage/staging.ts';
+import { discard, partsAfter, stagedSize } from '../../storage/staging.ts';
 import type { Incoming } from '../../storage/streams.ts';
 import { isRefusal, Refusal } from '../../vocabulary/refusal.ts';
-import { fits, type Limit, OverLimit, requireRoom, roomIn } from '../usage/staged.ts';
+import { fits, OverLimit, requireRoom, roomIn } from '../usage/staged.ts';
+import { stagingLimits } from './part-numbers.ts';
 import { openStaged, type Session, type Stores, type Upload } from './sessions.ts';
 
 export interface Chunk {
@@ -29,7 +30,7 @@ export async function receive(env: Stores, upload: Upload, session: Session, { b
   if (range && range.offset !== offset) throw outOfStep(offset);
   if (range && body.length !== null && body.length !== range.length) throw lengthMismatch();
   requireRoom(session.limit, offset + (body.length ?? 0));
-  const appended = await appendWithin(env, upload, before, body, session.limit);
+  const appended = await appendWithin(env, upload, session, body);
   if (range && !appended.interrupted && stagedSize(appended.staged) !== offset + range.length) {
     await discard(env, appended.written);
     throw lengthMismatch();
@@ -39,14 +40,15 @@ export async function receive(env: Stores, upload: Upload, session: Session, { b
 }
 
 /**
- * Stores a body after the bytes in `before`. If the length of the body is unknown, stops reading when the limit is exceeded.
+ * Stores a body after the staged bytes. If the length of the body is unknown, stops reading when the limit is exceeded.
  * @throws quota-exceeded
  */
-async function appendWithin(env: Stores, upload: Upload, before: Staged, body: Incoming, limit: Limit | null) {
-  const lane = settings(env);
+async function appendWithin(env: Stores, upload: Upload, session: Session, body: Incoming) {
+  const { limit, staged } = session;
+  const lane = stagingLimits(env, upload, session);
   const room = limit === null ? Number.POSITIVE_INFINITY : roomIn(limit);
   const narrowed = { ...lane, room, maxPutBytes: Math.min(lane.maxPutBytes, room) };
-  const appended = await append(env, upload.id, before, body, narrowed, upload.algorithm).catch((error: unknown) => {
+  const appended = await append(env, upload.id, staged, body, narrowed, upload.algorithm).catch((error: unknown) => {
     const isNarrower = room < lane.maxPutBytes || lane.verify === 'stream';
     const isCutOff = isNarrower && isRefusal(error, 'blob-too-large', 'length-mismatch');
     throw limit !== null && isCutOff ? new OverLimit(limit, null) : error;

@@ -159,8 +159,8 @@ export async function saveSession(env: Stores, { id, repository }: Upload, sessi
   batch.run(
     `INSERT INTO uploads (id, repository, state, version, size, staged, expires_at)
      VALUES (:id, :repository, 'open', :version + 1, :size, :staged, unixepoch() + ${UPLOAD_LIFETIME})
-     ON CONFLICT (id) DO UPDATE SET version = excluded.version, size = excluded.size, staged = excluded.staged,
-       expires_at = excluded.expires_at`,
+     ON CONFLICT (id) DO UPDATE SET version = excluded.version, size = excluded.size,
+       staged = json_set(excluded.staged, '$.claimed', uploads.staged ->> '$.claimed'), expires_at = excluded.expires_at`,
     { id, repository, version: session.version, size: after, staged: JSON.stringify(staged) },
   );
   countStaged(batch, growth);

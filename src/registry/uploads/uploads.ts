@@ -2,9 +2,9 @@
  * Uploads of blobs: append, finish and cancel. An upload that has received nothing, or that arrives in a single request, has no
  * row in D1; its signed location contains all that is known of it.
  *
- * A request first writes its bytes to R2 under new keys and then changes the upload's row by compare-and-swap (invariant 5,
- * `sessions.ts`). Of two concurrent requests, one succeeds. The bytes of the other one are discarded, and its client is told
- * how many bytes the upload has received.
+ * A request first writes its bytes to R2, under keys or part numbers that no other request uses, and then changes the upload's
+ * row by compare-and-swap (invariant 5, `sessions.ts`). Of two concurrent requests, one succeeds. The bytes of the other one
+ * are discarded, and its client is told how many bytes the upload has received.
  *
  * A blob that exceeds the storage limit of the namespace (`usage/limit.ts`) is refused before its bytes are read if its length
  * is known. Otherwise it is refused as soon as the received bytes exceed the limit. A refusal `quota-exceeded` or
@@ -12,6 +12,7 @@
  */
 import type { Background } from '../../events/batch.ts';
 import type { Digest } from '../../oci/digest.ts';
+import { keepHash } from '../../storage/hash.ts';
 import { discard, NOTHING_STAGED, type Staged, stagedSize } from '../../storage/staging.ts';
 import { isEmpty } from '../../storage/streams.ts';
 import { isRefusal, Refusal } from '../../vocabulary/refusal.ts';
@@ -48,14 +49,14 @@ export async function appendToUpload(env: Stores, upload: Upload, chunk: Chunk, 
     if (await isOvertaken(env, upload, session, error)) throw outOfStep(await uploadOffset(env, upload));
     throw await explained(env, upload.repository, error);
   };
-  const { staged, written, superseded, interrupted } = await receive(env, upload, session, chunk).catch(refused);
+  const { staged, written, superseded, hash, interrupted } = await receive(env, upload, session, chunk).catch(refused);
   if (written !== NOTHING_STAGED) {
     // If the answer of D1 is lost, the chunk may be saved. The client gets a storage error and asks for the offset before it
     // continues.
-    await saveOrDiscard(env, upload, session, { staged, written }, work).catch((error: unknown) => {
-      if (!isRefusal(error)) throw error;
-      return refused(error);
-    });
+    await saveOrDiscard(env, upload, session, { staged, written }, work).catch((error: unknown) =>
+      isRefusal(error) ? refused(error) : Promise.reject(error),
+    );
+    if (hash) keepHash(upload.id, hash);
     work.waitUntil(discard(env, superseded));
   }
   if (interrupted) throw new Refusal('body-incomplete', { cause: interrupted });
@@ -89,9 +90,7 @@ async function requireInStep(upload: Upload, session: Session, { body, range }: 
 }
 
 /** True if the upload has received bytes since its location was issued. */
-function isStale(upload: Upload, session: Session): boolean {
-  return upload.offset !== null && upload.offset !== stagedSize(session.staged);
-}
+const isStale = ({ offset }: Upload, { staged }: Session) => offset !== null && offset !== stagedSize(staged);
 
 /** Returns true if a concurrent request changed the upload. It may have deleted bytes that this request was reading. */
 async function isOvertaken(env: Stores, upload: Upload, session: Session, error: unknown): Promise<boolean> {
