@@ -144,3 +144,37 @@ test('a pending webhook delivery is sent soon after the program was killed and s
   await hooked.stop();
   endpoint.close();
 });
+
+test('an upload whose hash was in the memory of the killed program is continued, and its digest is still verified', async () => {
+  const streaming = await startRegistry({ verify: 'stream' });
+  try {
+    const authorization = { authorization: `Basic ${Buffer.from(`admin:${streaming.password}`).toString('base64')}` };
+    const bytes = randomBytes(20 * MIB);
+    const upload = async (digest: string) => {
+      const path = `${streaming.url}/v2/${REPOSITORY}/blobs/uploads/`;
+      let answer = await fetch(path, { method: 'POST', headers: authorization });
+      for (const [from, to] of [
+        [0, 9 * MIB],
+        [9 * MIB, 20 * MIB],
+      ]) {
+        const location = new URL(answer.headers.get('location') ?? '', streaming.url);
+        const body = new Uint8Array(bytes.subarray(from, to));
+        answer = await fetch(location, { method: 'PATCH', headers: authorization, body });
+        expect([answer.status, answer.headers.get('range')]).toEqual([202, `0-${(to ?? 0) - 1}`]);
+        if (from === 0) {
+          await streaming.kill9();
+          await streaming.restart();
+        }
+      }
+      const location = new URL(answer.headers.get('location') ?? '', streaming.url);
+      location.searchParams.set('digest', digest);
+      return (await fetch(location, { method: 'PUT', headers: authorization })).status;
+    };
+    expect(await upload(digestOf('something else'))).toBe(400);
+    expect(await upload(digestOf(bytes))).toBe(201);
+    const pulled = await fetch(`${streaming.url}/v2/${REPOSITORY}/blobs/${digestOf(bytes)}`, { headers: authorization });
+    expect(digestOf(new Uint8Array(await pulled.arrayBuffer()))).toBe(digestOf(bytes));
+  } finally {
+    await streaming.stop();
+  }
+});
