@@ -5,8 +5,8 @@ import { type Browser, chromium } from 'playwright-core';
 
 const PATHS = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
 
-/** @throws Error if there is no Chromium and it cannot be installed */
-export async function startChromium(): Promise<Browser> {
+/** @param args more options of the browser. @throws Error if there is no Chromium and it cannot be installed */
+export async function startChromium(args: readonly string[] = []): Promise<Browser> {
   let executablePath = PATHS.find((path) => existsSync(path));
   if (executablePath === undefined && process.env.CI === 'true') {
     const options = { stdio: 'inherit' as const, env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } };
@@ -16,5 +16,6 @@ export async function startChromium(): Promise<Browser> {
   }
   if (executablePath === undefined) throw new Error('there is no Chromium: apt-get install chromium');
   // The sandbox of Chromium does not start as root, which is what containers of CI run as.
-  return chromium.launch({ executablePath, args: process.getuid?.() === 0 ? ['--no-sandbox'] : [] });
+  const sandbox = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
+  return chromium.launch({ executablePath, args: [...sandbox, ...args] });
 }

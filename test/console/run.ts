@@ -12,6 +12,7 @@ import { startChromium } from './chromium.ts';
 import { makeContent } from './content.ts';
 import { checkPages, pathsOf, signIn, type Visit } from './crawl.ts';
 import { checkManyTags, MANY_TAGS_PATHS, makeManyTags } from './many-tags.ts';
+import { rebinding } from './rebinding.ts';
 import { walk } from './walk.ts';
 
 exitOnSignals();
@@ -30,6 +31,7 @@ try {
   else {
     if (!process.argv.includes('--walk')) await checkPages(browser, visit, paths, steps.step);
     await checkManyTags(browser, visit, steps.step);
+    await rebinding(registry, steps.step);
     await walk(browser, registry, steps.step);
   }
   if (steps.failed > 0) process.stderr.write(`the registry printed:\n${registry.output().slice(-4000)}\n`);

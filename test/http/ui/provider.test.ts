@@ -75,6 +75,16 @@ test('the right answer begins a session, and leads to the page that was asked fo
   expect(await back(cookie, { code: 'c', state, iss: issuer.url })).toEqual({ status: 303, session: true });
 });
 
+test.each(['//evil.example', '/\\evil.example', 'https:evil.example', '%2f%2fevil.example', '/x%0d%0aset-cookie:a=b'])(
+  'a sign-in that is to lead to %s leads to a page of the registry',
+  async (next) => {
+    const { cookie, state } = await begin(next);
+    const query = new URLSearchParams({ code: 'c', state, iss: issuer.url });
+    const response = await new Browser(world).get(`/sign-in/provider/callback?${query}`, { cookie });
+    expect([response.status, response.headers.get('location')]).toEqual([303, '/']);
+  },
+);
+
 describe('no session begins', () => {
   test.each<[string, (begun: { cookie: string; state: string }) => Promise<unknown> | unknown, Record<string, string>?]>([
     ['without the cookie of this browser', (begun) => Object.assign(begun, { cookie: null })],

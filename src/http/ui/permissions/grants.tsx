@@ -131,6 +131,22 @@ const PresetChoice: FC<{ value: string }> = ({ value }) => (
   />
 );
 
+/** Usual limits to tags, offered in the field. */
+const TAG_PATTERNS = [
+  ['v*', 'Releases'],
+  ['main-*', 'Builds of the main branch'],
+  ['pr-*', 'Builds of pull requests'],
+  ['latest', 'One tag'],
+] as const;
+
+const TagPatterns: FC = () => (
+  <datalist id="tag-patterns">
+    {TAG_PATTERNS.map(([pattern, text]) => (
+      <option value={pattern} label={`${text}: ${pattern}`} />
+    ))}
+  </datalist>
+);
+
 export const GrantForm: FC<GrantFormProps> = ({ name, version, principal, grants, known, refused }) => {
   const shown = isAboutStatements(refused) ? undefined : refused;
   const present = grants.find((grant) => grant.principal === principal);
@@ -165,10 +181,12 @@ export const GrantForm: FC<GrantFormProps> = ({ name, version, principal, grants
           label="Only these tags"
           hint="Limits pushing, moving and deleting: patterns separated by spaces, such as v*. Empty: all tags."
           value={tags.join(' ')}
+          list="tag-patterns"
           max={2000}
           mono
           refused={shown}
         />
+        <TagPatterns />
         <button type="submit" class="main">
           Review
         </button>
