@@ -1,6 +1,7 @@
 /** Operations that only the ECR API needs: the caller of a signed request, and the registry's account number. */
 import type { Credential } from '../auth/credential.ts';
-import { type SignatureProblem, type SignedRequest, verifySignature } from '../auth/sigv4.ts';
+import { authorityOfKey } from '../auth/rights/lookup.ts';
+import { readSignature, type SignatureProblem, type SignedRequest, verifySignature } from '../auth/sigv4.ts';
 import { registryId } from '../ownership.ts';
 import type { Arrival } from './call.ts';
 
@@ -21,6 +22,17 @@ export async function credentialOfSignature(
   const verified = await verifySignature(env, request, SERVICE, now);
   if ('problem' in verified) return verified;
   return { credential: { kind: 'key', key: verified.key, name: null }, region: verified.region };
+}
+
+/**
+ * Checks before the body of a large request is read that its signature names a valid key. The signature covers the body, so it
+ * is verified later. Without this check, anybody could make the registry hold large bodies in memory.
+ * @returns what is wrong, or `null`
+ */
+export async function problemOfSigner({ env, now }: Arrival, request: SignedRequest): Promise<SignatureProblem | null> {
+  const signature = readSignature(request, SERVICE, now);
+  if ('problem' in signature) return signature;
+  return (await authorityOfKey(env, signature.keyId, [])) === null ? { problem: 'unknown-key' } : null;
 }
 
 const DIGITS = 12;

@@ -4,7 +4,13 @@
  */
 import type { Context, Next } from 'hono';
 import { loadCaller } from '../../app/authentication.ts';
-import { credentialOfSignature, registryNumber, type SignatureProblem } from '../../app/ecr.ts';
+import {
+  credentialOfSignature,
+  problemOfSigner,
+  registryNumber,
+  type SignatureProblem,
+  type SignedRequest,
+} from '../../app/ecr.ts';
 import { withMemory } from '../../app/layers.ts';
 import { arnOf } from '../../contract/aws-policy.ts';
 import { parseStrictJson } from '../../oci/json.ts';
@@ -91,24 +97,28 @@ function operationIn(c: RequestContext): [name: string, operation: EcrOperation]
   throw new EcrError('UnknownOperation', 'the header X-Amz-Target names no operation of this API');
 }
 
-/** Verifies the signature. A second credential in the request is refused, because it would be unclear who the caller is. */
-async function signerOf(c: RequestContext, body: Uint8Array) {
+/** The parts of a request that its signature covers. @throws IncompleteSignatureException for a second credential */
+function signedRequest(c: RequestContext, body: Uint8Array): SignedRequest {
   if (c.req.header('cookie') !== undefined)
     throw new EcrError('IncompleteSignature', 'a signed request must have no cookie: nothing was done');
   if (new URL(c.req.url).search !== '')
     throw new EcrError('IncompleteSignature', 'the signature must be in the Authorization header, and not in the query');
   const headers = new Map(Object.entries(c.req.header()));
   if (headers.has('x-amz-security-token')) throw problemError({ problem: 'unknown-key' });
-  const found = await credentialOfSignature(arrivalOf(c), { method: c.req.method, headers, body });
+  return { method: c.req.method, headers, body };
+}
+
+/** Verifies the signature. A second credential in the request is refused, because it would be unclear who the caller is. */
+async function signerOf(c: RequestContext, body: Uint8Array) {
+  const found = await credentialOfSignature(arrivalOf(c), signedRequest(c, body));
   if ('problem' in found) throw problemError(found);
   return found;
 }
 
-/** Refuses a request without the signature of a key before its body is read. The signature itself covers the body. */
+/** Refuses a large request that names no valid key, before its body is read. */
 async function requireKey(c: RequestContext): Promise<void> {
-  await signerOf(c, new Uint8Array()).catch((error: unknown) => {
-    if (!(error instanceof EcrError) || error.type !== 'InvalidSignatureException') throw error;
-  });
+  const problem = await problemOfSigner(arrivalOf(c), signedRequest(c, new Uint8Array()));
+  if (problem) throw problemError(problem);
 }
 
 function problemError(found: SignatureProblem): EcrError {
