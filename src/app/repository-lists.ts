@@ -3,6 +3,7 @@
  * others. Then the policy engine decides about each candidate, until a page is full.
  */
 import type { Authority } from '../auth/authority.ts';
+import { namesNaming, repositoriesNaming } from '../auth/naming.ts';
 import {
   common,
   type Judge,
@@ -10,8 +11,8 @@ import {
   type Place,
   placeTest,
   pullPatterns,
+  pullsSaid,
   reachOf,
-  repositoriesNaming,
   type Said,
   saidBy,
 } from '../auth/visibility.ts';
@@ -190,14 +191,19 @@ async function candidatesAfter(
   page: PageQuery,
 ): Promise<Candidates> {
   const { prefixes } = reach;
-  const naming = repositoriesNaming(env, authority, page);
   const own = nextOf(reach.names, page);
   const candidatesUpTo = (names: string[], until?: string) =>
     listCandidates(env, page, { prefixes, names, search: text, until });
-  // If the caller's own rights reach all names, the policies of repositories add none, so the two lists are read at once.
-  const all = isWhole ? candidatesUpTo(own.items) : null;
-  const [rows, listed] = await Promise.all([naming, all]);
-  const named = [...new Set(rows.map(({ repository }) => repository))];
+  // If the caller's own rights reach all names, the policies of repositories add none, so the two lists are read at once. A
+  // search is not: it would read names beyond the end of the other list, and the next round would read them again.
+  const all = isWhole && text === '' ? candidatesUpTo(own.items) : null;
+  // A search reads what policies say only for the few repositories that match it.
+  const [rows, found, listed] = await Promise.all([
+    text === '' ? repositoriesNaming(env, authority, page) : null,
+    text === '' ? [] : namesNaming(env, authority, page),
+    all,
+  ]);
+  const named = rows ? [...new Set(rows.map(({ repository }) => repository))] : found;
   // If the list of repositories that name the caller is cut off, names after its last one are left for the next round.
   const until = named.length < page.limit ? undefined : named.at(-1);
   const { items, more } =
@@ -208,11 +214,17 @@ async function candidatesAfter(
   const horizon = ends.filter((end) => end != null).sort()[0] ?? null;
   const candidates = items.filter((name) => horizon === null || name <= horizon);
   const wanted = new Set<string>(candidates);
-  const said = await saidBy(
-    env,
-    authority,
-    rows.filter(({ repository }) => wanted.has(repository)),
-  );
+  const said = rows
+    ? await saidBy(
+        env,
+        authority,
+        rows.filter(({ repository }) => wanted.has(repository)),
+      )
+    : await pullsSaid(
+        env,
+        authority,
+        named.filter((name) => wanted.has(name)),
+      );
   return { candidates, said, horizon };
 }
 

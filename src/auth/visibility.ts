@@ -179,7 +179,7 @@ export const PULL_BITS = [ALLOWS, DENIES, DEPENDS].map((bit) => `max(${bitOf('s.
  * computed from the policy. For a policy with one statement, which is usual, this avoids `json_each`. The text search is
  * possible because no character of a principal needs escaping in JSON.
  */
-const PULL = `coalesce(n.pull, (SELECT iif(json_array_length(q.statements) = 1, ${bitOf('(q.statements -> 0)')},
+export const PULL = `coalesce(n.pull, (SELECT iif(json_array_length(q.statements) = 1, ${bitOf('(q.statements -> 0)')},
     (SELECT ${PULL_BITS} FROM json_each(q.statements) s WHERE instr(s.value -> 'principals', '"' || n.principal || '"') > 0))
   FROM policies q WHERE q.subject = 'repository:' || n.repository), 0)`;
 
@@ -271,29 +271,4 @@ function saidIn(
 export async function publicAmong(env: Pick<Database, 'DB'>, repositories: readonly string[]): Promise<Set<string>> {
   const said = await pullsSaid(env, { principals: [EVERYONE], subject: '' }, repositories);
   return new Set([...said].filter(([, { isPublic }]) => isPublic).map(([repository]) => repository));
-}
-
-/**
- * Returns up to `limit` repositories after `after` whose policies name one of the caller's principals, in byte order, with a
- * row for each principal. Each step of the recursion finds the next repository in the index.
- */
-export async function repositoriesNaming(
-  env: Database,
-  { principals }: Pick<Authority, 'principals'>,
-  { after, limit }: { after: string; limit: number },
-): Promise<PullRow[]> {
-  const next = (from: string) => `(SELECT min(repository) FROM (SELECT (SELECT repository FROM policy_principals
-    WHERE principal = p.value AND repository > ${from} ORDER BY repository LIMIT 1) AS repository
-      FROM json_each(:principals) p))`;
-  const { results } = await prepare(
-    env,
-    `WITH RECURSIVE page(repository) AS (
-       SELECT ${next(':after')} UNION ALL SELECT ${next('page.repository')} FROM page WHERE page.repository IS NOT NULL
-         LIMIT :limit)
-     SELECT n.repository, n.principal, ${PULL} AS pull FROM page CROSS JOIN policy_principals n
-       ON n.repository = page.repository AND n.principal IN (SELECT value FROM json_each(:principals))
-     WHERE page.repository IS NOT NULL ORDER BY 1`,
-    { principals, after, limit },
-  ).all<PullRow>();
-  return results;
 }

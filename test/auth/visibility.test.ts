@@ -1,9 +1,10 @@
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { type Authority, onRepository, rolesOf } from '../../src/auth/authority.ts';
+import { repositoriesNaming } from '../../src/auth/naming.ts';
 import { allows } from '../../src/auth/policy.ts';
 import type { Sourced, Statement } from '../../src/auth/statement.ts';
-import { pullPatterns, reachOf, repositoriesNaming } from '../../src/auth/visibility.ts';
+import { pullPatterns, reachOf } from '../../src/auth/visibility.ts';
 import { isRepositoryName } from '../../src/oci/name.ts';
 import { listRepositories, type Reach } from '../../src/registry/repositories/repositories.ts';
 import type { RepositoryAction } from '../../src/vocabulary/actions.ts';

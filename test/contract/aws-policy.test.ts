@@ -111,7 +111,7 @@ describe('a policy is refused, and the message names', () => {
       policy({ Action: '*', Condition: { StringEqualsIfExists: { 'aws:username': 'a' } } }),
       /StringEqualsIfExists/,
     ],
-    ['a variable', policy({ Action: '*', Condition: { StringEquals: { 'aws:username': '${aws:userid}' } } }), /variables/],
+    ['a variable', policy({ Action: '*', Condition: { StringEquals: { 'aws:username': '$' + '{aws:userid}' } } }), /variables/],
     [
       'NotPrincipal with Allow',
       policy({ Action: '*', Principal: undefined, NotPrincipal: '*' }),
