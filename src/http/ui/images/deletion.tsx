@@ -115,23 +115,37 @@ function Preview({ name, chosen, preview }: PreviewProps) {
       <Blocked name={name} preview={preview} />
       {isBlocked ? null : <p>{bytesSentence(manifests.length, bytes, freedBytes)}</p>}
       <Scope name={name} chosen={chosen} preview={preview} />
-      {tags.length === 0 ? null : <Table caption="Tags that go" columns={tagColumns(name)} items={tags} />}
+      {tags.length === 0 ? null : <Table caption="Tags that go" columns={tagColumns(name)} items={tags.slice(0, LISTED_MAX)} />}
+      <More count={tags.length} of="tag" />
       {attached.length === 0 ? null : (
         <>
           <h3>Signatures, attestations and SBOMs that go with their image</h3>
-          <Table caption="Attached tags that go" columns={tagColumns(name)} items={attached} />
+          <Table caption="Attached tags that go" columns={tagColumns(name)} items={attached.slice(0, LISTED_MAX)} />
+          <More count={attached.length} of="tag" />
         </>
       )}
       {manifests.length === 0 ? null : (
         <details class="folded" open={manifests.length <= OPEN_MAX}>
           <summary>{countText(manifests.length, 'manifest')}: images, indexes, and what is attached</summary>
-          <Table caption="Manifests that go" columns={manifestColumns(name)} items={manifests} />
+          <Table caption="Manifests that go" columns={manifestColumns(name)} items={manifests.slice(0, LISTED_MAX)} />
+          <More count={manifests.length} of="manifest" />
         </details>
       )}
       {isBlocked ? null : <DeleteForm name={name} chosen={chosen} preview={preview} what={what} />}
     </>
   );
 }
+
+/** The maximum number of rows of a table: an image can have 10,000 tags. */
+const LISTED_MAX = 200;
+
+/** Says how many rows a table leaves out. */
+function More({ count, of }: { count: number; of: string }) {
+  return count <= LISTED_MAX ? null : <p class="soft">and {countText(count - LISTED_MAX, `more ${of}`)}.</p>;
+}
+
+/** The maximum number of immutable tags that are named. */
+const NAMED_MAX = 20;
 
 /** The maximum number of manifests that are listed without a click. */
 const OPEN_MAX = 5;
@@ -156,9 +170,16 @@ function Blocked({ name, preview: { tags, referenced } }: { name: string; previe
   return (
     <div class="notice warn" role="status">
       {immutable.length === 0 ? null : (
-        <p>Immutable, so nothing can be deleted: {immutable.map(({ tag }) => tag).join(', ')}.</p>
+        <p>
+          Immutable, so nothing can be deleted:{' '}
+          {immutable
+            .slice(0, NAMED_MAX)
+            .map(({ tag }) => tag)
+            .join(', ')}
+          {immutable.length > NAMED_MAX ? ` and ${immutable.length - NAMED_MAX} more` : ''}.
+        </p>
       )}
-      {referenced.map(({ digest, referencedBy }) => (
+      {referenced.slice(0, NAMED_MAX).map(({ digest, referencedBy }) => (
         <p>
           <Digest digest={digest} /> cannot be deleted before{' '}
           <Digest digest={referencedBy} href={imageAt(name, referencedBy)} />, which lists it.
