@@ -13,7 +13,7 @@ import { getLifecycle } from '../registry/lifecycle/saved.ts';
 import { invalidInput } from '../vocabulary/refusal.ts';
 import { requireRight } from './access.ts';
 import type { Call } from './call.ts';
-import { type Lifecycle, type LifecycleItem, previewLifecycle, putLifecycle } from './lifecycle.ts';
+import { type Lifecycle, type LifecycleItem, planPreview, putLifecycle } from './lifecycle.ts';
 
 /** Saves a policy that is sent as a text, and keeps the text. @throws request-invalid, repository-unknown */
 export async function putLifecycleText(call: Call, repository: RepositoryName, text: string): Promise<Lifecycle> {
@@ -89,7 +89,7 @@ export async function listPreviewedImages(
   requireRight(call, 'admin', repository);
   const started = await readPreview(call.env, repository);
   if (!started) return null;
-  const { plan, next } = await previewLifecycle(call, repository, { policy: started.policy, after: place?.page });
+  const { plan, next } = await planPreview(call, repository, { policy: started.policy, after: place?.page });
   const all = imagesIn([...plan.tags, ...plan.attached], plan.manifests);
   const rest = all.filter(({ digest }) => digest > (place?.digest ?? ''));
   const page = rest.slice(0, limit);

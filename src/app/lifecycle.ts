@@ -114,15 +114,27 @@ export async function previewLifecycle(
   repository: RepositoryName,
   { policy, after }: { policy?: LifecyclePolicy | undefined; after?: string | undefined },
 ): Promise<LifecyclePreview> {
+  const { plan, whole, next } = await planPreview(call, repository, { policy, after });
+  if (!whole) return { plan, whole, next };
+  const blobs = await bytesFreedBy(call.env, repository, whole.plan.levels.flat());
+  const bytes = whole.plan.manifests.reduce((sum, { size }) => sum + size, blobs);
+  return { plan, whole: { etag: whole.etag, bytes }, next };
+}
+
+/**
+ * As `previewLifecycle`, without the bytes, which take a further query. `whole` is the plan of the whole repository, or null if
+ * the repository is too large to plan at once.
+ */
+export async function planPreview(
+  call: Call,
+  repository: RepositoryName,
+  { policy, after }: { policy?: LifecyclePolicy | undefined; after?: string | undefined },
+) {
   requireRight(call, 'admin', repository);
   if (policy) await withFieldsIn('policy', () => requireValidPolicy(policy));
   const { env } = call;
   const whole = after === undefined ? await planLifecycle(env, repository, policy) : null;
-  if (whole) {
-    const blobs = await bytesFreedBy(env, repository, whole.plan.levels.flat());
-    const bytes = whole.plan.manifests.reduce((sum, { size }) => sum + size, blobs);
-    return { plan: whole.plan, whole: { etag: whole.etag, bytes }, next: null };
-  }
+  if (whole) return { plan: whole.plan, whole, next: null };
   const tried = policy ?? (await getSaved(env, repository)).policy;
   const { plan, next } = await planPage(env, repository, tried, after === undefined ? null : placeOf(after));
   return { plan, whole: null, next: next && JSON.stringify(next) };

@@ -79,21 +79,26 @@ function timeOf(text: string): number | null {
   return Number.isNaN(time) ? null : time;
 }
 
-/** The bits that all addresses of a range begin with; `null` if the text is no address and no range in CIDR notation. */
-function rangeBits(text: string): string | null {
+/** A range of addresses: the bits that they begin with, of the 32 or 128 bits of an address. */
+interface AddressRange {
+  prefix: string;
+  width: number;
+}
+
+/** Parses an address or a range in CIDR notation; `null` if the text is neither. */
+function rangeOf(text: string): AddressRange | null {
   const [address = '', length, ...more] = text.split('/');
   const bits = addressBits(address);
   if (bits === null || more.length > 0) return null;
-  if (length === undefined) return bits;
-  return /^\d{1,3}$/.test(length) && Number(length) <= bits.length ? bits.slice(0, Number(length)) : null;
+  const { length: width } = bits;
+  if (length === undefined) return { prefix: bits, width };
+  return /^\d{1,3}$/.test(length) && Number(length) <= width ? { prefix: bits.slice(0, Number(length)), width } : null;
 }
 
-/** True if the address is in the range. An IPv4 address is in no range of IPv6. */
-function isWithin(given: string, range: string): boolean {
-  const [bits, prefix] = [addressBits(given), rangeBits(range)];
-  if (bits === null || prefix === null) return false;
-  const isSameFamily = bits.length === addressBits(range.split('/')[0] ?? '')?.length;
-  return isSameFamily && bits.startsWith(prefix);
+/** Returns true if the address is in the range. An IPv4 address is in no range of IPv6. */
+function isWithin(given: string, text: string): boolean {
+  const [bits, range] = [addressBits(given), rangeOf(text)];
+  return bits !== null && range !== null && bits.length === range.width && bits.startsWith(range.prefix);
 }
 
 /** True if the text matches the pattern. `*` stands for any characters, and `?` for one. */
@@ -120,7 +125,7 @@ export function conditionError({ operator, key, values }: Condition): string | n
   const operators: readonly string[] = CONDITION_OPERATORS[key];
   if (!operators.includes(operator)) return `${key} goes with ${operators.join(', ')}, not with ${operator}`;
   if (key === 'aws:SourceIp') {
-    const wrong = values.find((value) => rangeBits(value) === null);
+    const wrong = values.find((value) => rangeOf(value) === null);
     return wrong === undefined ? null : `"${wrong}" is neither an IP address nor a range such as 203.0.113.0/24`;
   }
   if (key !== 'aws:CurrentTime') return null;

@@ -43,7 +43,7 @@ export type SignatureProblem =
   /** The signature does not belong to the request, or the clock of the client is wrong. `message` says which. */
   | { problem: 'invalid'; message: string };
 
-export interface VerifiedSignature {
+interface VerifiedSignature {
   /** The id of the access key. Whether the key is still valid is decided later from D1. */
   key: string;
   /** The region in the credential scope. The registry accepts any region. */
@@ -154,12 +154,7 @@ async function stringToSign(
 }
 
 /** Returns true if the signature was made with this secret. The comparison takes constant time. */
-export async function isSignedWith(
-  secret: string,
-  signature: Signature,
-  request: SignedRequest,
-  bodyHash: string,
-): Promise<boolean> {
+async function isSignedWith(secret: string, signature: Signature, request: SignedRequest, bodyHash: string): Promise<boolean> {
   const { day, region, service, hex } = signature;
   let key = await hmacKey(new Uint8Array(new TextEncoder().encode(`AWS4${secret}`)));
   for (const part of [day, region, service, TERMINATOR])

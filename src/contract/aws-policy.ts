@@ -33,7 +33,7 @@ interface PolicyPlace {
 type Json = Record<string, unknown>;
 
 /** True if a document of a client has the notation of AWS. */
-export function isAwsPolicy(document: unknown): document is Json {
+function isAwsPolicy(document: unknown): document is Json {
   return isObject(document) && Object.hasOwn(document, 'Statement');
 }
 

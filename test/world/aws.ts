@@ -1,5 +1,7 @@
 /** Signs requests of the ECR API with AWS Signature Version 4, and sends them. Written independently of the code under test. */
-import type { World } from './world.ts';
+import { expect } from 'vitest';
+import { counting } from './counting.ts';
+import { type World, worldOf } from './world.ts';
 
 interface Signer {
   /** The id of the access key. */
@@ -62,6 +64,36 @@ export async function ecr<T = Record<string, unknown>>(
 async function claim({ env }: World): Promise<void> {
   const id = '6f6b1f2e-8a51-4c53-9d4e-3f1d2c7b5a90';
   await env.DB.prepare(`INSERT INTO registry VALUES (1, ?1, 'mark', 0) ON CONFLICT DO NOTHING`).bind(id).run();
+}
+
+/**
+ * Expects that each operation tells a caller without the right to pull the same about a repository that exists as about one that
+ * does not, with as many calls of D1.
+ * @param call runs an operation as this caller, in the given world
+ * @param inputs an input of each operation, without the repository
+ */
+export async function expectHidden(
+  world: World,
+  call: (operation: string, input: object, on: World) => Promise<Pick<EcrAnswer, 'error' | 'message'>>,
+  inputs: Record<string, object>,
+  { hidden, absent }: { hidden: string; absent: string },
+): Promise<void> {
+  const { env, counts } = counting(world.env);
+  const cost = async (operation: string, repositoryName: string) => {
+    counts.d1 = 0;
+    const { error, message } = await call(operation, { ...inputs[operation], repositoryName }, worldOf(env));
+    return { error, message: message.replace(repositoryName, 'NAME'), d1: counts.d1 };
+  };
+  const [first = ''] = Object.keys(inputs);
+  await cost(first, hidden);
+  for (const operation of Object.keys(inputs)) {
+    const told = await cost(operation, hidden);
+    expect(told, operation).toMatchObject({
+      error: 'RepositoryNotFound',
+      message: expect.stringMatching(/^The repository with/),
+    });
+    expect(await cost(operation, absent), operation).toEqual(told);
+  }
 }
 
 async function signedHeaders(

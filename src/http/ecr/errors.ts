@@ -88,6 +88,11 @@ export interface Names {
   caller: string;
 }
 
+/** Returns the words with which messages of ECR name a repository. */
+export function repositoryText(registryId: string, repository: string): string {
+  return `the repository with name '${repository}' in the registry with id '${registryId}'`;
+}
+
 export function repositoryNotFound(registryId: string, repository: string): EcrError {
   const text = `The repository with name '${repository}' does not exist in the registry with id '${registryId}'`;
   return new EcrError('RepositoryNotFound', text);

@@ -27,13 +27,6 @@ export const REPOSITORY = { registryId: z.optional(registryId), repositoryName }
 /** The members of every input that asks for a list. */
 export const PAGE = { nextToken: z.optional(nextToken), maxResults: z.optional(maxResults) };
 
-/** An image, by digest or tag or both. */
-export const imageId = z.object({
-  imageDigest: z.optional(z.string()),
-  imageTag: z.optional(z.string().min(1).max(300)),
-});
-export const imageIds = z.array(imageId).min(1).max(100);
-
 /** A label, which AWS calls a tag of a resource. The operation checks its length. */
 export const label = z.object({ Key: z.string(), Value: z.string() });
 

@@ -2,7 +2,7 @@
 import * as z from 'zod';
 import type { ImageProblem, SentName } from '../../app/image-ids.ts';
 import { isRefusal } from '../../vocabulary/refusal.ts';
-import { EcrError } from './errors.ts';
+import { EcrError, repositoryText } from './errors.ts';
 import type { EcrCall } from './operation.ts';
 
 export const imageTag = z.string().min(1).max(300);
@@ -54,7 +54,7 @@ export async function onExisting<T>(call: EcrCall, repositoryName: string, work:
   } catch (error) {
     if (!isRefusal(error, 'manifest-unknown')) throw error;
     const id = shownId(error.detail as SentName);
-    const where = `the repository with name '${repositoryName}' in the registry with id '${call.registryId}'`;
+    const where = repositoryText(call.registryId, repositoryName);
     throw new EcrError('ImageNotFound', `The image with imageId ${id} does not exist within ${where}`);
   }
 }

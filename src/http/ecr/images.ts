@@ -13,10 +13,11 @@ import {
 } from '../../app/image-ids.ts';
 import { parseDigest } from '../../oci/digest.ts';
 import { parseRepositoryName } from '../../oci/name.ts';
-import { EcrError } from './errors.ts';
+import { EcrError, repositoryText } from './errors.ts';
 import { nextToken, PAGE, REPOSITORY } from './fields.ts';
 import { idOf, imageId, imageIds, nameOf, onExisting, shownId } from './image-fields.ts';
 import { type EcrCall, type EcrOperation, ecrOperation } from './operation.ts';
+import { readToken, writeToken } from './tokens.ts';
 import { invalidParameter } from './validation.ts';
 
 /** The number of images and of referrers of a page, if the client asks for no other number. */
@@ -31,7 +32,7 @@ const oneImage = { ...REPOSITORY, imageId };
 /** A page of a list, as the input asks for it. */
 function pageIn({ filter, nextToken, maxResults = PAGE_DEFAULT }: z.output<typeof listInput>) {
   const tagged = (filter?.tagStatus ?? 'ANY').toLowerCase() as Tagged;
-  return { tagged, after: nextToken === undefined ? null : placeIn(nextToken), limit: maxResults };
+  return { tagged, after: nextToken === undefined ? null : readToken(imagePlace, nextToken), limit: maxResults };
 }
 
 /** No image of this registry is archived. */
@@ -40,26 +41,13 @@ function isEmpty({ imageStatus }: { imageStatus?: string | undefined } = {}): bo
 }
 
 function nextOf(place: ImagePlace | null): { nextToken?: string } {
-  return place === null ? {} : { nextToken: tokenOf(place.digest, place.tag) };
+  return place === null ? {} : { nextToken: writeToken({ digest: place.digest, tag: place.tag }) };
 }
 
-/** A place behind an item of a list, as clients get it. `name` has ASCII characters only. */
-function tokenOf(digest: string, name: string): string {
-  return btoa(`${digest} ${name}`);
-}
-
-/** @throws InvalidParameterException */
-function placeIn(token: string, name = /^[\w.-]{0,128}$/): ImagePlace {
-  const text = /^[\w+/]+=*$/.test(token) && token.length % 4 === 0 ? atob(token) : '';
-  const [, digest, tag = ''] = /^([a-z0-9]+:[0-9a-f]+) (.*)$/.exec(text) ?? [];
-  if (digest === undefined || !name.test(tag)) throw invalidParameter('nextToken', 'Member must be the token of a page');
-  return { digest, tag };
-}
-
-function referrerPlaceIn(token: string): { artifactType: string; digest: string } {
-  const { digest, tag: artifactType } = placeIn(token, /^[ -~]{0,255}$/);
-  return { artifactType, digest };
-}
+const digest = z.string().regex(/^[a-z0-9]+:[0-9a-f]+$/);
+/** The places behind an item of a list, in the tokens of pages. */
+const imagePlace = z.object({ digest, tag: z.string().regex(/^[\w.-]{0,128}$/) });
+const referrerPlace = z.object({ digest, artifactType: z.string().regex(/^[ -~]{0,255}$/) });
 
 function shownImage({ registryId }: EcrCall, repositoryName: string, image: DescribedImage) {
   const { digest, tags, size, pushedAt, mediaType, artifactMediaType, lastPulledOn, subject } = image;
@@ -133,7 +121,7 @@ export const imageOperations: Readonly<Record<string, EcrOperation>> = {
     async answer(call, { repositoryName, imageId }) {
       await existing(call, repositoryName, imageId);
       const id = shownId(nameOf(imageId));
-      const where = `the repository with name '${repositoryName}' in the registry with id '${call.registryId}'`;
+      const where = repositoryText(call.registryId, repositoryName);
       throw new EcrError('ScanNotFound', `Image scan does not exist for the image with '${id}' in ${where}`);
     },
   }),
@@ -169,12 +157,12 @@ export const imageOperations: Readonly<Record<string, EcrOperation>> = {
     cost: 'list',
     async answer(call, { repositoryName, subjectId, filter, nextToken, maxResults: limit = REFERRERS_DEFAULT }) {
       const subject = parseDigest(subjectId.imageDigest);
-      const after = nextToken === undefined ? undefined : referrerPlaceIn(nextToken);
+      const after = nextToken === undefined ? undefined : readToken(referrerPlace, nextToken);
       const query = { subject, artifactTypes: filter?.artifactTypes ?? [], after, limit };
       const { items, more } = await listReferrersOf(call, parseRepositoryName(repositoryName), query);
       if (isEmpty({ imageStatus: filter?.artifactStatus })) return { referrers: [] };
       const last = more ? items.at(-1) : undefined;
-      const next = last && tokenOf(last.digest, last.artifactType ?? '');
+      const next = last && writeToken({ digest: last.digest, artifactType: last.artifactType ?? '' });
       return {
         referrers: items.map((one) => ({ ...one, artifactStatus: 'ACTIVE' })),
         ...(next === undefined ? {} : { nextToken: next }),

@@ -5,15 +5,15 @@ import { deleteLifecycle, getLifecycle, type Lifecycle } from '../../app/lifecyc
 import {
   listPreviewedImages,
   type PreviewedImage,
-  type PreviewPlace,
   putLifecycleText,
   startLifecyclePreview,
 } from '../../app/lifecycle-previews.ts';
 import { parseRepositoryName } from '../../oci/name.ts';
 import { WHOLE_MAX } from '../../vocabulary/lifecycle.ts';
 import { isRefusal } from '../../vocabulary/refusal.ts';
-import { EcrError } from './errors.ts';
-import { imageIds, nextToken, REPOSITORY } from './fields.ts';
+import { EcrError, repositoryText } from './errors.ts';
+import { nextToken, REPOSITORY } from './fields.ts';
+import { imageIds } from './image-fields.ts';
 import { type EcrCall, type EcrOperation, ecrOperation } from './operation.ts';
 import { readToken, writeToken } from './tokens.ts';
 import { invalidParameter } from './validation.ts';
@@ -44,8 +44,7 @@ async function withPolicy<T>(call: EcrCall, name: string, work: () => Promise<T>
 }
 
 function missing(call: EcrCall, name: string, type: string, what: string): EcrError {
-  const where = `the repository with name '${name}' in the registry with id '${call.registryId}'`;
-  return new EcrError(type, `${what} does not exist for ${where}`);
+  return new EcrError(type, `${what} does not exist for ${repositoryText(call.registryId, name)}`);
 }
 
 /** Runs an operation that parses a text of the client. @throws InvalidParameterException with what is wrong */
@@ -111,7 +110,7 @@ export const lifecycleOperations: Readonly<Record<string, EcrOperation>> = {
     async answer(call, { repositoryName: name, imageIds: ids, nextToken: token, maxResults, filter }) {
       if (ids && (token !== undefined || maxResults !== undefined))
         throw invalidParameter('maxResults', 'nextToken and maxResults must be absent if imageIds is present');
-      const place = token === undefined ? null : placeIn(token);
+      const place = token === undefined ? null : readToken(previewPlace, token);
       const page = { place, limit: maxResults ?? (ids ? WHOLE_MAX : PAGE_DEFAULT) };
       const found = await listPreviewedImages(call, parseRepositoryName(name), page);
       if (!found) throw missing(call, name, 'LifecyclePolicyPreviewNotFound', 'Lifecycle policy preview');
@@ -130,11 +129,6 @@ export const lifecycleOperations: Readonly<Record<string, EcrOperation>> = {
 };
 
 const previewPlace = z.object({ page: z.optional(z.string()), digest: z.string() });
-
-/** @throws InvalidParameterException */
-function placeIn(token: string): PreviewPlace {
-  return readToken(previewPlace, token);
-}
 
 function isWanted(
   { digest, tags }: PreviewedImage,

@@ -3,14 +3,14 @@ import * as z from 'zod';
 import { deletePolicyText, getPolicyText, setPolicyText } from '../../app/ecr-policies.ts';
 import { parseRepositoryName } from '../../oci/name.ts';
 import { isRefusal } from '../../vocabulary/refusal.ts';
-import { EcrError } from './errors.ts';
+import { EcrError, repositoryText } from './errors.ts';
 import { REPOSITORY } from './fields.ts';
 import { type EcrCall, type EcrOperation, ecrOperation } from './operation.ts';
 import { invalidParameter } from './validation.ts';
 
 function shown({ registryId }: EcrCall, repositoryName: string, policyText: string | null) {
   if (policyText !== null) return { registryId, repositoryName, policyText };
-  const where = `the repository with name '${repositoryName}' in the registry with id '${registryId}'`;
+  const where = repositoryText(registryId, repositoryName);
   throw new EcrError('RepositoryPolicyNotFound', `Repository policy does not exist for ${where}`);
 }
 

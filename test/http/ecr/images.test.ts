@@ -1,5 +1,5 @@
 import { beforeEach, expect, test } from 'vitest';
-import { ecr } from '../../world/aws.ts';
+import { ecr, expectHidden } from '../../world/aws.ts';
 import { counting } from '../../world/counting.ts';
 import { contentOf, IMAGE_TYPE, INDEX_TYPE, imageIn, indexOf, pushImage, putManifest, textOf } from '../../world/images.ts';
 import { api, inviteUser, type Person } from '../../world/people.ts';
@@ -345,23 +345,11 @@ const INPUTS: Record<string, object> = {
   DescribeImageSigningStatus: { imageId: { imageTag: 'a' } },
 };
 
-test('for somebody without the right to pull, every operation says that the repository does not exist', async () => {
-  const { env, counts } = counting(world.env);
-  const cost = async (operation: string, repositoryName: string) => {
-    counts.d1 = 0;
-    const { error, message } = await call(operation, { ...INPUTS[operation], repositoryName }, bob, worldOf(env));
-    return { error, message: message.replace(repositoryName, 'NAME'), d1: counts.d1 };
-  };
-  await cost('ListImages', REPOSITORY);
-  for (const operation of Object.keys(INPUTS)) {
-    const hidden = await cost(operation, REPOSITORY);
-    expect(hidden, operation).toMatchObject({
-      error: 'RepositoryNotFound',
-      message: expect.stringMatching(/^The repository with/),
-    });
-    expect(await cost(operation, 'alice/nil'), operation).toEqual(hidden);
-  }
-});
+test('for somebody without the right to pull, every operation says that the repository does not exist', () =>
+  expectHidden(world, (operation, input, on) => call(operation, input, bob, on), INPUTS, {
+    hidden: REPOSITORY,
+    absent: 'alice/nil',
+  }));
 
 test('somebody who may only pull changes nothing', async () => {
   await api(world, 'PATCH', `/repositories/${REPOSITORY}`, { body: { visibility: 'public' } });

@@ -2,7 +2,7 @@ import { beforeEach, expect, test } from 'vitest';
 import { mintDownload } from '../../../src/auth/layers.ts';
 import { parseDigest } from '../../../src/oci/digest.ts';
 import { parseRepositoryName } from '../../../src/oci/name.ts';
-import { type Changes, ecr } from '../../world/aws.ts';
+import { type Changes, ecr, expectHidden } from '../../world/aws.ts';
 import { counting } from '../../world/counting.ts';
 import {
   type Content,
@@ -288,23 +288,11 @@ const INPUTS: Record<string, object> = {
   GetDownloadUrlForLayer: { layerDigest: NO_DIGEST },
 };
 
-test('for somebody without the right to pull, every operation says that the repository does not exist', async () => {
-  const { env, counts } = counting(world.env);
-  const cost = async (operation: string, repositoryName: string) => {
-    counts.d1 = 0;
-    const { error, message } = await call(operation, { ...INPUTS[operation], repositoryName }, bob, worldOf(env));
-    return { error, message: message.replace(repositoryName, 'NAME'), d1: counts.d1 };
-  };
-  await cost('InitiateLayerUpload', REPOSITORY);
-  for (const operation of Object.keys(INPUTS)) {
-    const hidden = await cost(operation, REPOSITORY);
-    expect(hidden, operation).toMatchObject({
-      error: 'RepositoryNotFound',
-      message: expect.stringMatching(/^The repository with/),
-    });
-    expect(await cost(operation, 'alice/nil'), operation).toEqual(hidden);
-  }
-});
+test('for somebody without the right to pull, every operation says that the repository does not exist', () =>
+  expectHidden(world, (operation, input, on) => call(operation, input, bob, on), INPUTS, {
+    hidden: REPOSITORY,
+    absent: 'alice/nil',
+  }));
 
 test('a narrowed key does what it may, and its URLs allow no more', async () => {
   const statements = [{ effect: 'allow', actions: ['pull'], repositories: [REPOSITORY] }];

@@ -115,20 +115,17 @@ function Preview({ name, chosen, preview }: PreviewProps) {
       <Blocked name={name} preview={preview} />
       {isBlocked ? null : <p>{bytesSentence(manifests.length, bytes, freedBytes)}</p>}
       <Scope name={name} chosen={chosen} preview={preview} />
-      {tags.length === 0 ? null : <Table caption="Tags that go" columns={tagColumns(name)} items={tags.slice(0, LISTED_MAX)} />}
-      <More count={tags.length} of="tag" />
+      {tags.length === 0 ? null : <Some caption="Tags that go" columns={tagColumns(name)} items={tags} of="tag" />}
       {attached.length === 0 ? null : (
         <>
           <h3>Signatures, attestations and SBOMs that go with their image</h3>
-          <Table caption="Attached tags that go" columns={tagColumns(name)} items={attached.slice(0, LISTED_MAX)} />
-          <More count={attached.length} of="tag" />
+          <Some caption="Attached tags that go" columns={tagColumns(name)} items={attached} of="tag" />
         </>
       )}
       {manifests.length === 0 ? null : (
         <details class="folded" open={manifests.length <= OPEN_MAX}>
           <summary>{countText(manifests.length, 'manifest')}: images, indexes, and what is attached</summary>
-          <Table caption="Manifests that go" columns={manifestColumns(name)} items={manifests.slice(0, LISTED_MAX)} />
-          <More count={manifests.length} of="manifest" />
+          <Some caption="Manifests that go" columns={manifestColumns(name)} items={manifests} of="manifest" />
         </details>
       )}
       {isBlocked ? null : <DeleteForm name={name} chosen={chosen} preview={preview} what={what} />}
@@ -139,9 +136,15 @@ function Preview({ name, chosen, preview }: PreviewProps) {
 /** The maximum number of rows of a table: an image can have 10,000 tags. */
 const LISTED_MAX = 200;
 
-/** Says how many rows a table leaves out. */
-function More({ count, of }: { count: number; of: string }) {
-  return count <= LISTED_MAX ? null : <p class="soft">and {countText(count - LISTED_MAX, `more ${of}`)}.</p>;
+/** A table of the first rows, which says how many it leaves out. @param of what a row is, in the singular */
+function Some<T>({ caption, columns, items, of }: { caption: string; columns: Column<T>[]; items: readonly T[]; of: string }) {
+  const left = items.length - LISTED_MAX;
+  return (
+    <>
+      <Table caption={caption} columns={columns} items={items.slice(0, LISTED_MAX)} />
+      {left > 0 ? <p class="soft">and {countText(left, `more ${of}`)}.</p> : null}
+    </>
+  );
 }
 
 /** The maximum number of immutable tags that are named. */
